@@ -1,0 +1,1 @@
+"""Kubernetes on top of hosts: nodes, pods, services, and the parts that wire them."""
