@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LARGE_CLUSTER = 1000
 CANARY = "KUBE-PROXY-CANARY"
+_MANGLE = f"*mangle\n:{CANARY} - [0:0]\nCOMMIT\n"
 OWN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-")
 
 _LAST = '"kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
@@ -121,7 +122,7 @@ def build(state: State, previous: Ruleset | None = None) -> Ruleset:
 
 
 def full(rules: Ruleset, *, existing: Iterable[str] = ()) -> str:
-    """Return the text of a full sync: every chain of the proxy, but not the jumps to them (see `first`).
+    """Return the text of a full sync: every chain of the proxy, but not the jumps to them (see `prepare`).
 
     ``existing`` names the chains of the nat table now; those of Services that are gone get deleted.
     """
@@ -135,31 +136,28 @@ def full(rules: Ruleset, *, existing: Iterable[str] = ()) -> str:
 
 def first(rules: Ruleset) -> str:
     """Return the text of a first sync on a node without rules: all tables, the jumps and the canaries too."""
-    return f"{prepare(rules.state.settings)}{full(rules)}"
+    text = _Text()
+    _shared(text, rules, rules.fragments.values())
+    text.chains["nat"] |= rules.chains | {CANARY}
+    text.chains["filter"] |= {"KUBE-FIREWALL", CANARY}
+    for table, lines in text.lines.items():
+        lines[:0] = (f"-A {jump.spec}\n" for jump in JUMPS if jump.table == table)
+    return f"{_MANGLE}{text.render()}"
 
 
-def prepare(settings: Settings, present: Iterable[Jump] = ()) -> str:  # noqa: ARG001 (the same for every node today)
-    """Return the text that makes the top chains and the jumps to them, without those ``present`` already.
+def prepare(present: Iterable[Jump] = ()) -> str:
+    """Return the text that puts the jumps that are not ``present`` before all other rules of their chains.
 
-    On a node that has other rules, put the proxy's jumps first: see `insert`.
+    It makes the chains they lead to, empty: `full` has to follow at once. This is how kube-proxy starts on a node that
+    has rules of others.
     """
     have = set(present)
-    parts = [f"*mangle\n:{CANARY} - [0:0]\nCOMMIT\n"]
-    for table, chains in (("filter", (*FILTER_CHAINS, "KUBE-FIREWALL")), ("nat", NAT_CHAINS)):
-        declared = "".join(f":{chain} - [0:0]\n" for chain in sorted((*chains, CANARY)))
-        jumps = "".join(f"-A {jump.spec}\n" for jump in JUMPS if jump.table == table and jump not in have)
-        parts += (f"*{table}\n", declared, jumps, "COMMIT\n")
-    return "".join(parts)
-
-
-def insert(present: Iterable[Jump] = ()) -> str:
-    """Return the text that puts the jumps that are not ``present`` before all other rules of their chains."""
-    have = set(present)
-    parts: list[str] = []
+    parts = [_MANGLE]
     for table in ("filter", "nat"):
         missing = [jump for jump in reversed(JUMPS) if jump.table == table and jump not in have]
-        if missing:
-            parts += (f"*{table}\n", *(f"-I {jump.spec}\n" for jump in missing), "COMMIT\n")
+        chains = sorted({CANARY, *(jump.rule.rpartition(" ")[2] for jump in missing)})
+        declared = (f":{chain} - [0:0]\n" for chain in chains)
+        parts += (f"*{table}\n", *declared, *(f"-I {jump.spec}\n" for jump in missing), "COMMIT\n")
     return "".join(parts)
 
 
@@ -173,6 +171,8 @@ def partial(old: Ruleset, new: Ruleset) -> str:
     _shared(text, new, changed)
     for fragment in changed:
         text.chains["nat"].update(fragment.chains)
+    if old.state.settings != new.state.settings:
+        text.chains["filter"].add("KUBE-FIREWALL")
     text.deleted = _gone(old, new)
     return text.render()
 

@@ -1,0 +1,97 @@
+"""Split a text into Kubernetes objects: YAML documents, JSON documents, or Lists of objects."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import yaml
+
+from netlab.kubernetes.proxy.fields import Field, ManifestError
+
+_SPACE = re.compile(r"\s*")
+
+try:
+    _Base: Any = yaml.CSafeLoader
+except AttributeError:  # a PyYAML that was built without libyaml: the same, slower
+    _Base = yaml.SafeLoader
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """YAML as Kubernetes reads it: a date is a string."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Base.yaml_implicit_resolvers.items()
+}
+
+
+def read_documents(text: str) -> list[Field]:
+    """Return the objects in ``text``, in order; Lists are opened, and documents without content are left out.
+
+    Each is named after its kind and name, or its place, for the errors that may follow.
+    Raises `ManifestError` if the text is neither YAML nor JSON, or holds something that is not an object.
+    """
+    found: list[Field] = []
+    for index, value in enumerate(_load(text), start=1):
+        if value is not None:
+            _open(value, f"document {index}", found)
+    return found
+
+
+def _open(value: object, place: str, found: list[Field]) -> None:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _open(item, f"{place}[{index}]", found)
+        return
+    if not isinstance(value, dict):
+        raise ManifestError(place, "", "a Kubernetes object", value)
+    kind = Field(value, place).get("kind").required("the object's kind")
+    items = value.get("items")
+    if kind.endswith("List") and (items is None or isinstance(items, list)):
+        for index, item in enumerate(items or ()):
+            # The items of a ServiceList need not repeat their kind.
+            named = {"kind": kind.removesuffix("List"), **item} if kind != "List" and isinstance(item, dict) else item
+            _open(named, f"{place} items[{index}]", found)
+        return
+    found.append(Field(value, _label(value, place)))
+
+
+def _label(value: dict[str, Any], place: str) -> str:
+    kind = value["kind"]
+    metadata = value.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str):
+        return f"{place} ({kind})"
+    namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+    if kind in {"Service", "EndpointSlice"}:
+        namespace = namespace or "default"
+    return f"{place} ({kind} {namespace}/{name})" if namespace else f"{place} ({kind} {name})"
+
+
+def _load(text: str) -> list[object]:
+    if text.lstrip()[:1] in {"{", "["}:
+        values = _load_json(text)
+        if values is not None:
+            return values
+    try:
+        return list(yaml.load_all(text, Loader=_Loader))  # noqa: S506 (derived from the safe loader)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ManifestError("the input", "", "YAML or JSON documents", reason) from error
+
+
+def _load_json(text: str) -> list[object] | None:
+    """Return JSON documents that follow one another, or None if it is not JSON (YAML may start with a brace too)."""
+    decoder = json.JSONDecoder()
+    values: list[object] = []
+    position = 0
+    while (start := _SPACE.match(text, position).end()) < len(text):  # type: ignore[union-attr] (it matches nothing too)
+        try:
+            value, position = decoder.raw_decode(text, start)
+        except ValueError:
+            return None
+        values.append(value)
+    return values
