@@ -1,0 +1,198 @@
+# Shared by containers/up and containers/test. Source it; it does nothing by itself.
+# Works with bash 3.2, which macOS still ships.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+assume_yes=${assume_yes:-no}
+
+say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+
+die() { # die STATUS LINE…: the reason, then what to do about it
+    local status=$1
+    shift
+    printf '%s: %s\n' "${0##*/}" "$1" >&2
+    shift
+    if [ $# -gt 0 ]; then printf '    %s\n' "$@" >&2; fi
+    exit "$status"
+}
+
+sha256() {
+    if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1
+}
+
+ask() { # ask QUESTION: yes, or the end
+    local answer
+    if [ "$assume_yes" = yes ]; then return; fi
+    if ! [ -t 0 ]; then
+        die 3 "$1" "There is no terminal to ask on. Say --yes to agree."
+    fi
+    read -r -p "$1 [y/N] " answer
+    case $answer in
+        y | Y | yes | Yes) ;;
+        *) die 3 "Nothing was changed." ;;
+    esac
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# --- Debian packages ---------------------------------------------------------
+
+packages() { # packages KIND…: their names, from containers/packages.txt
+    local kind
+    for kind; do
+        awk -v kind="$kind" '$1 == kind { print $2 }' "$root/containers/packages.txt"
+    done
+}
+
+missing_packages() { # missing_packages KIND…
+    local name
+    for name in $(packages "$@"); do
+        if [ "$name" = chromium ] && browser >/dev/null; then continue; fi
+        case $(dpkg-query --show --showformat '${db:Status-Status}' "$name" 2>/dev/null) in
+            installed) ;;
+            *) echo "$name" ;;
+        esac
+    done
+}
+
+browser() { # the first Chromium-like browser; Ubuntu's own Chromium is a snap, which sees no /tmp
+    local name
+    for name in chromium google-chrome google-chrome-stable; do
+        if command -v "$name"; then return; fi
+    done
+    return 1
+}
+
+missing_commands() { # what a lab runs, for systems without dpkg
+    local name
+    for name in conntrack curl dot ip iptables nft ping ps traceroute; do
+        if ! command -v "$name" >/dev/null && ! [ -x "/usr/sbin/$name" ]; then echo "$name"; fi
+    done
+}
+
+install_packages() { # install_packages KIND…: those that are missing, after asking
+    local missing policy=/usr/sbin/policy-rc.d
+    if ! command -v dpkg-query >/dev/null; then
+        missing=$(missing_commands | tr '\n' ' ')
+        if [ -z "$missing" ]; then return; fi
+        die 3 "These commands are missing: $missing" \
+            "This is not Debian or Ubuntu: please install them, or start an engine (Docker or Podman)."
+    fi
+    missing=$(missing_packages "$@" | tr '\n' ' ')
+    if [ -z "$missing" ]; then return; fi
+    say "missing Debian packages: $missing"
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            die 3 "There is no sudo here. As root, run:" "apt-get install --no-install-recommends $missing"
+        fi
+        ask "Install them now with sudo apt-get?"
+    else
+        ask "Install them now with apt-get?"
+    fi
+    # nginx and BIRD are tools here. Without this they would also be started as services of the machine.
+    local ours=no status=0
+    if ! [ -e "$policy" ]; then
+        ours=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    # shellcheck disable=SC2086 # one argument for each package
+    {
+        as_root apt-get update --quiet --quiet &&
+            as_root env DEBIAN_FRONTEND=noninteractive \
+                apt-get install --yes --quiet --quiet --no-install-recommends $missing >/dev/null
+    } || status=$?
+    if [ "$ours" = yes ]; then as_root rm -- "$policy"; fi
+    if [ "$status" != 0 ]; then die 3 "apt-get failed (status $status). Its own words are above."; fi
+}
+
+# --- the virtual environment -------------------------------------------------
+
+find_python() { # the system's Python: a user's own (pyenv, conda) may not be readable for others
+    local candidate
+    for candidate in /usr/bin/python3 /usr/bin/python3.1[1-9] /usr/local/bin/python3; do
+        if [ -x "$candidate" ] &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+lock_part() { # lock_part run|all: the lock, or its first half
+    if [ "$1" = all ]; then
+        cat "$root/containers/lock.txt"
+    else
+        sed '/^# --- only for the tests/,$d' "$root/containers/lock.txt"
+    fi
+}
+
+make_venv() { # make_venv run|all: sets $venv; does nothing where the lock is installed already
+    local part=$1 python key stamp
+    python=$(find_python) || die 3 "No Python 3.11 or newer in /usr/bin." \
+        "Debian 12 and Ubuntu 24.04 have one: apt-get install python3 python3-venv"
+    venv=${NETLAB_VENV:-$root/.venv}
+    if [ -z "${NETLAB_VENV:-}" ] && ! [ -w "$root" ]; then
+        venv=${XDG_CACHE_HOME:-$HOME/.cache}/netlab/venv
+    fi
+    key=$(
+        cat "$root/containers/lock.txt" "$root/pyproject.toml" | sha256
+        echo "$root"
+        "$python" -V
+    )
+    stamp=$venv/netlab-stamp
+    for installed in "$part" all; do
+        if [ "$(cat "$stamp" 2>/dev/null)" = "$installed $key" ] && [ -x "$venv/bin/python" ]; then return; fi
+    done
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        die 3 "$python has no venv module." "On Debian and Ubuntu: apt-get install python3-venv"
+    fi
+    say "making the virtual environment in $venv (about a minute, once)"
+    if [ -e "$venv" ] && ! [ -e "$stamp" ] && ! [ -e "$venv/pyvenv.cfg" ]; then
+        die 3 "$venv is there, but it is not a virtual environment." "Move it away, or set NETLAB_VENV."
+    fi
+    "$python" -m venv --clear "$venv"
+    lock_part "$part" >"$venv/lock.txt"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement "$venv/lock.txt" ||
+        die 3 "pip could not install the packages of containers/lock.txt. Its own words are above."
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable "$root" ||
+        die 3 "pip could not install netlab itself. Its own words are above."
+    printf '%s %s\n' "$part" "$key" >"$stamp"
+}
+
+# --- namespaces --------------------------------------------------------------
+
+need_namespaces() { # a lab is made of them: say what forbids them, and how to allow them
+    if unshare --user --map-root-user --net --mount true 2>/dev/null; then return; fi
+    local name=kernel.apparmor_restrict_unprivileged_userns
+    if [ "$(sysctl -n $name 2>/dev/null)" = 1 ]; then
+        die 4 "This system (AppArmor) forbids ordinary users to make namespaces." \
+            "Allow it until the next start:  sudo sysctl -w $name=0" \
+            "Or use Docker:                  ./containers/up --engine docker"
+    fi
+    name=kernel.unprivileged_userns_clone
+    if [ "$(sysctl -n $name 2>/dev/null)" = 0 ]; then
+        die 4 "This kernel forbids ordinary users to make namespaces." \
+            "Allow it until the next start:  sudo sysctl -w $name=1"
+    fi
+    if [ "$(sysctl -n user.max_user_namespaces 2>/dev/null)" = 0 ]; then
+        die 4 "The limit of user namespaces is 0." \
+            "Allow them until the next start:  sudo sysctl -w user.max_user_namespaces=10000"
+    fi
+    die 4 "Namespaces cannot be made here. The system says:" \
+        "$(unshare --user --map-root-user --net --mount true 2>&1 || true)" \
+        "In a container, start it as README.md shows, with netlab's seccomp profile."
+}
+
+# --- ports -------------------------------------------------------------------
+
+port_busy() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+free_port() { # free_port FROM: the first one on which nobody listens
+    local port=$1
+    while port_busy "$port"; do port=$((port + 1)); done
+    echo "$port"
+}
