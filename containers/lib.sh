@@ -156,10 +156,12 @@ make_venv() { # make_venv run|all: sets $venv; does nothing where the lock is in
     fi
     "$python" -m venv --clear "$venv"
     lock_part "$part" >"$venv/lock.txt"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement "$venv/lock.txt" ||
+    "$venv/bin/pip" install --quiet --quiet --disable-pip-version-check --no-deps --require-hashes --requirement "$venv/lock.txt" ||
         die 3 "pip could not install the packages of containers/lock.txt. Its own words are above."
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable "$root" ||
+    "$venv/bin/pip" install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable "$root" ||
         die 3 "pip could not install netlab itself. Its own words are above."
+    # A kernel's notes to its makers would fall into the learner's terminal.
+    install -D --mode 644 "$root/containers/jupyter/ipython_kernel_config.json" "$venv/etc/ipython/ipython_kernel_config.json"
     printf '%s %s\n' "$part" "$key" >"$stamp"
 }
 
