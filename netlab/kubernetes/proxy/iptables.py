@@ -231,7 +231,8 @@ def clean(existing: Mapping[str, Iterable[str]], present: Iterable[Jump] = JUMPS
 def _changed(old: Ruleset, new: Ruleset) -> list[str]:
     """Return the names of Services whose rules may differ, in order."""
     before, after = old.fragments, new.fragments
-    names = [name for name, fragment in after.items() if before.get(name) is not fragment]
+    # Most are the same object: only the others are worth a comparison.
+    names = [name for name, now in after.items() if (was := before.get(name)) is not now and was != now]
     names += [name for name in before if name not in after]
     return sorted(names)
 

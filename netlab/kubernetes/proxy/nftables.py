@@ -328,7 +328,8 @@ def _cluster_masquerade(settings: Settings, word: str) -> Iterator[str]:
 
 def _changed(old: Ruleset, new: Ruleset) -> list[str]:
     before, after = old.fragments, new.fragments
-    names = [name for name, fragment in after.items() if before.get(name) is not fragment]
+    # Most are the same object: only the others are worth a comparison.
+    names = [name for name, now in after.items() if (was := before.get(name)) is not now and was != now]
     return names + [name for name in before if name not in after]
 
 
