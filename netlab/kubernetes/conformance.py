@@ -7,10 +7,8 @@ The suites here are pure. Those that ask the kernel (`run_saved`) take the two p
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netlab.errors import NotFoundError
 from netlab.kubernetes.proxy import iptables, nftables
@@ -21,9 +19,14 @@ from netlab.kubernetes.proxy.settings import ADDRESSES, read_settings
 from netlab.kubernetes.proxy.state import Inventory
 from netlab.kubernetes.rulesets import NftTable, Tables, read_listing, read_script, read_tables
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    # Given the family and the text, return what the kernel then lists, in a namespace without rules.
+    Listing = Callable[[Family, str], str]
+
 Case = dict[str, Any]
-# Given the family and the text, return what the kernel then lists, in a namespace without rules.
-Listing = Callable[[Family, str], str]
 
 _NODE_ADDRESSES = ("192.168.0.2", "192.168.1.2", "192.168.99.11", "2001:db8::1", "2001:db8:1::2")
 _PODS = {Family.IPV4: "10.0.0.0/8", Family.IPV6: "fd00:10::/64"}
@@ -231,7 +234,8 @@ def _same(ours: Tables, recorded: Tables) -> bool:
 def _jumps(text: str) -> list[tuple[str, object]]:
     """Return the chains that belong to the kernel, with the proxy's jumps in them."""
     chains = read_tables(text).chains
-    return sorted((f"{table} {chain}", rules) for (table, chain), rules in chains.items() if not chain.startswith("KUBE-"))
+    own = ((f"{table} {chain}", rules) for (table, chain), rules in chains.items() if not chain.startswith("KUBE-"))
+    return sorted(own)
 
 
 def _nftables_cases(home: Path) -> Iterator[Suite]:

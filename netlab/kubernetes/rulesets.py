@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +40,7 @@ class Tables:
     deleted: set[str] = field(default_factory=set)
 
     def apply(self, text: str) -> None:
-        """Do what ``iptables-restore --noflush`` would: a declared chain is emptied, then rules are added."""
+        """Do what ``iptables-restore --noflush`` would: a declared chain is emptied, then rules come and go."""
         table = ""
         for line in text.splitlines():
             if line.startswith("*"):
@@ -54,6 +54,12 @@ class Tables:
                 _, chain, rest = line.split(" ", 2)
                 if _ONLY_COUNTED not in rest:
                     self.chains.setdefault((table, chain), []).append(canonical(rest))
+            elif line.startswith("-I "):
+                _, chain, place, rest = line.split(" ", 3)
+                self.chains[table, chain].insert(int(place) - 1, canonical(rest))
+            elif line.startswith("-D "):
+                _, chain, place = line.split(" ")
+                del self.chains[table, chain][int(place) - 1]
 
     @property
     def own(self) -> dict[ChainKey, object]:
@@ -149,37 +155,34 @@ class NftTable:
                 continue
             verb, kind, name = words[0], words[1], words[4] if len(words) > 4 else ""  # noqa: PLR2004 (the name)
             rest = _plain(words[5]) if len(words) > 5 else ""  # noqa: PLR2004 (what follows)
-            self._do(f"{verb} {kind}", name, rest)
+            self._do(verb, kind, name, rest)
 
-    def _do(self, command: str, name: str, rest: str) -> None:
-        if command in {"add table", "delete table"}:
-            if command == "delete table":
-                self.objects.clear()
-                self.rules.clear()
-                self.elements.clear()
-        elif command == "add chain":
-            self.objects.setdefault(f"chain {name}", rest)
-            self.rules.setdefault(name, [])
-        elif command in {"add set", "add map"}:
-            self.objects.setdefault(f"{command[4:]} {name}", rest)
-            self.elements.setdefault(name, {})
-        elif command == "add rule":
+    def _do(self, verb: str, kind: str, name: str, rest: str) -> None:
+        if kind == "table":
+            if verb == "delete":
+                for part in (self.objects, self.rules, self.elements):
+                    part.clear()
+        elif kind == "rule":
             self.rules[name].append(rest)
-        elif command == "add element":
-            key, value = _element(rest)
-            self.elements[name][key] = value
-        elif command == "delete element":
-            del self.elements[name][_element(rest)[0]]
-        elif command == "flush chain":
-            self.rules[name].clear()
-        elif command == "flush set":
-            self.elements[name].clear()
-        elif command == "delete chain":
-            del self.objects[f"chain {name}"], self.rules[name]
-        elif command in {"delete set", "delete map"}:
-            del self.objects[f"{command[7:]} {name}"], self.elements[name]
+        elif kind == "element":
+            self._element(verb, name, rest)
+        elif verb == "add":
+            self.objects.setdefault(f"{kind} {name}", rest)
+            self._content(kind).setdefault(name, [] if kind == "chain" else {})
+        elif verb == "flush":
+            self._content(kind)[name].clear()
         else:
-            raise ValueError(f"expected a command that the proxy uses, found {command}")
+            del self.objects[f"{kind} {name}"], self._content(kind)[name]
+
+    def _content(self, kind: str) -> dict[str, Any]:
+        return self.rules if kind == "chain" else self.elements
+
+    def _element(self, verb: str, name: str, rest: str) -> None:
+        key, value = _element(rest)
+        if verb == "delete":
+            del self.elements[name][key]
+        elif self.elements[name].setdefault(key, value) != value:
+            raise ValueError(f"{name} holds {key} already, with another value")
 
 
 def read_script(script: str) -> NftTable:

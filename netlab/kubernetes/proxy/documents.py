@@ -10,7 +10,7 @@ import yaml
 
 from netlab.kubernetes.proxy.fields import Field, ManifestError
 
-_SPACE = re.compile(r"\s*")
+_TEXT = re.compile(r"\S")
 
 try:
     _Base: Any = yaml.CSafeLoader
@@ -77,7 +77,7 @@ def _load(text: str) -> list[object]:
         if values is not None:
             return values
     try:
-        return list(yaml.load_all(text, Loader=_Loader))  # noqa: S506 (derived from the safe loader)
+        return list(yaml.load_all(text, Loader=_Loader))
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ManifestError("the input", "", "YAML or JSON documents", reason) from error
@@ -88,9 +88,9 @@ def _load_json(text: str) -> list[object] | None:
     decoder = json.JSONDecoder()
     values: list[object] = []
     position = 0
-    while (start := _SPACE.match(text, position).end()) < len(text):  # type: ignore[union-attr] (it matches nothing too)
+    while space := _TEXT.search(text, position):
         try:
-            value, position = decoder.raw_decode(text, start)
+            value, position = decoder.raw_decode(text, space.start())
         except ValueError:
             return None
         values.append(value)

@@ -46,13 +46,14 @@ class Field:
 
     def refuse(self, expected: str) -> ManifestError:
         """Return the error that says what was expected here."""
-        steps: list[str] = []
-        field: Field = self
-        while field._parent is not None:  # noqa: SLF001 (the parent is of this very class)
-            steps.append(field._key)  # noqa: SLF001
-            field = field._parent  # noqa: SLF001
-        path = ".".join(reversed(steps)).replace(".[", "[")
-        return ManifestError(field._key, path, expected, self.value)  # noqa: SLF001
+        document, steps = self._way()
+        return ManifestError(document, ".".join(steps).replace(".[", "["), expected, self.value)
+
+    def _way(self) -> tuple[str, list[str]]:
+        if self._parent is None:
+            return self._key, []
+        document, steps = self._parent._way()
+        return document, [*steps, self._key]
 
     def get(self, key: str) -> Field:
         """Return the field ``key`` of this object; absent ones hold None."""

@@ -16,9 +16,6 @@ from netlab.kubernetes.proxy.names import iptables_hash
 if TYPE_CHECKING:
     from netlab.kubernetes.proxy.model import Backend, Endpoint, ServicePort, ServiceView, Settings
 
-# The chains that all Services write into, in the order kube-proxy declares them.
-FILTER_CHAINS = ("KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL")
-NAT_CHAINS = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ")
 MASQUERADE = "KUBE-MARK-MASQ"
 
 
@@ -33,6 +30,10 @@ class Fragment:
     filter: dict[str, str]
     nat: dict[str, str]
     chains: dict[str, str]
+
+    def shared(self, table: str) -> dict[str, str]:
+        """Return the lines in the chains of ``table`` that Services share."""
+        return self.filter if table == "filter" else self.nat
 
 
 @dataclass(slots=True)

@@ -38,16 +38,14 @@ def read_input(text: str, family: Family) -> Input:
     config = _only(documents, "KubeProxyConfiguration")
     node = _node(documents, config)
     cidrs = [
-        cidr
-        for document in _of_kind(documents, "ServiceCIDR")
-        for cidr in document.get("spec").get("cidrs").texts()
+        cidr for document in _of_kind(documents, "ServiceCIDR") for cidr in document.get("spec").get("cidrs").texts()
     ]
     settings = read_settings(config, node, family, cidrs)
     return Input(read_mode(config), Inventory.empty(settings).update(documents).state)
 
 
 def render(text: str, *, family: str) -> str:
-    """Return the rules for the objects in ``text``: what ``iptables-restore --noflush`` or ``nft -f`` reads.
+    r"""Return the rules for the objects in ``text``: what ``iptables-restore --noflush`` or ``nft -f`` reads.
 
     ``family`` is ``ipv4`` or ``ipv6``. Raises `ManifestError`, an `InvalidInputError`.
 

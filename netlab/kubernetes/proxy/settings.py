@@ -10,11 +10,12 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from netlab.kubernetes.proxy.addresses import Address, Network, parse_address, parse_network
-from netlab.kubernetes.proxy.fields import Field
 from netlab.kubernetes.proxy.model import Family, LocalDetector, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from netlab.kubernetes.proxy.fields import Field
 
 ADDRESSES = "netlab.test/addresses"
 ZONE = "topology.kubernetes.io/zone"
@@ -108,10 +109,9 @@ def _node_port_ranges(config: Field, mode: str, ips: dict[Family, Address]) -> l
 
 def _local_addresses(node: Field) -> list[Address]:
     """Return the addresses that the node's interfaces hold."""
-    texts = list(_LOOPBACK.values())
-    for item in node.get("status").get("addresses").items():
-        if item.get("type").text() == "InternalIP":
-            texts.append(item.get("address").text())
+    own = node.get("status").get("addresses").items()
+    texts = [item.get("address").text() for item in own if item.get("type").text() == "InternalIP"]
+    texts[:0] = _LOOPBACK.values()
     more = node.get("metadata").get("annotations").get(ADDRESSES)
     addresses = [address for text in texts if (address := parse_address(text)) is not None]
     for text in filter(None, (part.strip() for part in more.text().split(","))):
