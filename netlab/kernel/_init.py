@@ -331,6 +331,22 @@ class Init:
                     break
         return found
 
+    def do_socket_owners(self, _: list[int]) -> Reply:
+        """Tell which process holds which socket, by the socket's inode."""
+        owners: dict[str, tuple[int, str]] = {}
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or entry == "1":
+                continue
+            try:
+                targets = [os.readlink(f"/proc/{entry}/fd/{number}") for number in os.listdir(f"/proc/{entry}/fd")]
+                process = read(f"/proc/{entry}/comm")
+            except OSError:
+                continue  # it ended while we looked
+            for target in targets:
+                if target.startswith("socket:["):
+                    owners.setdefault(target[8:-1], (int(entry), process))
+        return {"owners": owners}, []
+
     def do_info(self, _: list[int], processes: bool = False) -> Reply:
         """Describe the sandbox: its label, its hosts, and on request what runs in them."""
         hosts: dict[str, Any] = {name: {"inode": os.fstat(host.net).st_ino} for name, host in self.hosts.items()}

@@ -1,0 +1,176 @@
+"""A Host: one network namespace that a learner can give interfaces, addresses, routes, rules and processes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from netlab.addressing import Addressing
+from netlab.errors import CommandError, InvalidInputError
+from netlab.interfaces import Interfaces
+from netlab.kernel import check
+from netlab.kernel.capture import Capture
+from netlab.kernel.process import DEVNULL, PIPE, Process, Result, Streams, describe_status, run
+from netlab.kernel.sysctl import Sysctls
+from netlab.server import Server
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+    from typing import IO
+
+    from netlab.kernel.namespace import Namespace
+    from netlab.kernel.values import HostState
+    from netlab.lab import Lab
+
+
+class Host(Interfaces, Addressing):
+    """One network namespace with a name, a hostname, its own /etc/hosts and resolv.conf, and processes.
+
+    Made by `Lab.add_host`. What the kernel refuses is raised as KernelError and changes nothing.
+    """
+
+    def __init__(self, lab: Lab, namespace: Namespace) -> None:
+        """Wrap a namespace; use `Lab.add_host` instead."""
+        self.lab = lab
+        self.namespace = namespace
+        self.name = namespace.name
+        self.sysctl = Sysctls(namespace.sandbox, self.name)
+
+    def __repr__(self) -> str:
+        """Return the host's name and lab."""
+        return f"<Host {self.name} in lab {self.lab.name}>"
+
+    def state(self) -> HostState:
+        """Read this host from the kernel, as it is now."""
+        return self.lab.read([self])[self.name]
+
+    # -- processes ------------------------------------------------------------
+
+    def run(
+        self,
+        *argv: str,
+        input: str | bytes = b"",  # noqa: A002 - the name that subprocess.run has
+        timeout: float | None = None,
+        check: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Run a command in this host and wait for its end; ``timeout`` in seconds.
+
+        Raises CommandTimeoutError when the time is up, and with ``check`` CommandError for an exit status other than
+        0. An interrupt ends the command, not the lab.
+        """
+        data = input.encode() if isinstance(input, str) else input
+        result = run(self.popen(*argv, stdin=PIPE if data else DEVNULL, env=env), data, timeout)
+        if check and not result.ok:
+            raise CommandError(
+                f"{' '.join(argv)} failed in {self.name} ({describe_status(result.returncode)}): {result.stderr.strip()}",
+                returncode=result.returncode,
+                stdout=result.stdout,
+                stderr=result.stderr,
+            )
+        return result
+
+    def popen(
+        self,
+        *argv: str,
+        stdin: IO[bytes] | int = DEVNULL,
+        stdout: IO[bytes] | int = PIPE,
+        stderr: IO[bytes] | int = PIPE,
+        **options: Any,
+    ) -> Process:
+        """Start a command in this host and return at once; it ends with the lab at the latest.
+
+        The streams are as for subprocess.Popen. ``options``: ``env`` (more environment variables), ``cwd``.
+        """
+        if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
+            raise InvalidInputError(f'A command is given word by word, as in host.run("ip", "addr"); not as {argv!r}.')
+        if unknown := set(options) - {"env", "cwd"}:
+            raise InvalidInputError(f"popen takes the options env and cwd; not {', '.join(sorted(unknown))}.")
+        streams = Streams(stdin, stdout, stderr)
+        return Process(self.namespace.sandbox, self.name, argv, streams, options.get("env"), options.get("cwd"))
+
+    def serve(self, port: int, *, protocol: str = "tcp", address: str | None = None) -> Server:
+        """Start a server that says who answered and who called: HTTP over TCP, or JSON datagrams with protocol="udp".
+
+        It listens on all addresses of both families, or on one. Raises CommandError where the port is taken.
+        """
+        check.port(port)
+        if protocol not in {"tcp", "udp"}:
+            raise InvalidInputError(f'The protocol must be "tcp" or "udp"; {protocol!r} is not.')
+        bind = str(check.address(address)) if address is not None else "::"
+        return Server(self.popen(sys.executable, *Server.command(self.name, protocol, bind, port)), protocol, port)
+
+    # -- firewall ---------------------------------------------------------------
+
+    def iptables(self, *arguments: str) -> Result:
+        """Run iptables with these arguments; raises CommandError with its words where it refuses (iptables(8))."""
+        return self.run("iptables", "-w", *arguments, check=True)
+
+    def ip6tables(self, *arguments: str) -> Result:
+        """Run ip6tables; as `iptables`."""
+        return self.run("ip6tables", "-w", *arguments, check=True)
+
+    def restore_iptables(self, text: str, *, family: str = "ipv4", flush: bool = True) -> Result:
+        """Load a rule set in the form of iptables-save; each table at once or not at all (iptables-restore(8)).
+
+        ``flush=False`` leaves the chains alone that the text does not name.
+        """
+        tools = {"ipv4": "iptables-restore", "ipv6": "ip6tables-restore"}
+        if family not in tools:
+            raise InvalidInputError(f'The family must be "ipv4" or "ipv6"; {family!r} is not.')
+        options = ["--counters", "-w"] if flush else ["--noflush", "-w"]
+        # All tables are tried first: a refusal in the second must not leave the first one changed.
+        self.run(tools[family], "--test", *options, input=text + "\n", check=True)
+        return self.run(tools[family], *options, input=text + "\n", check=True)
+
+    def nft(self, text: str) -> Result:
+        """Load an nftables script, all of it or nothing (nft(8))."""
+        return self.run("nft", "-f", "-", input=text + "\n", check=True)
+
+    # -- packets -------------------------------------------------------------------
+
+    def capture(
+        self, interface: str = "any", *, filter: str | None = None, path: str | os.PathLike[str] | None = None  # noqa: A002
+    ) -> Capture:
+        """Capture packets on an interface, or on "any"; use it in a ``with`` block.
+
+        ``filter`` is in the syntax of pcap-filter(7); ``path`` names a pcapng file to write when the block ends.
+        """
+        name = check.interface_name(interface)
+        index = 0 if name == "any" else self.namespace.index(name)
+        return Capture(self.namespace, (name, index), filter, path)
+
+    # -- what processes see -----------------------------------------------------------
+
+    @property
+    def hostname(self) -> str:
+        """The hostname that commands of this host see (UTS namespace); may be set."""
+        return self.run("uname", "-n", check=True).stdout.strip()
+
+    @hostname.setter
+    def hostname(self, name: str) -> None:
+        self.namespace.sandbox.request("hostname", name=self.name, hostname=check.host_name(name))
+
+    def add_hosts_entry(self, address: str, *names: str) -> None:
+        """Add a line to the /etc/hosts that commands of this host see (hosts(5))."""
+        if not names:
+            raise InvalidInputError("A line of /etc/hosts needs at least one name.")
+        line = f"{check.address(address)}\t{' '.join(check.host_name(name) for name in names)}\n"
+        self._write("hosts", self.read_file("hosts") + line)
+
+    def set_resolv_conf(self, nameservers: Sequence[str], *, search: Sequence[str] = (), options: Sequence[str] = ()) -> None:
+        """Write the /etc/resolv.conf that commands of this host see (resolv.conf(5))."""
+        lines = [f"nameserver {check.address(server)}" for server in nameservers]
+        lines += [f"search {' '.join(check.word(domain, 'A search domain') for domain in search)}"] if search else []
+        lines += [f"options {' '.join(check.word(option, 'An option') for option in options)}"] if options else []
+        self._write("resolv.conf", "\n".join(lines) + "\n")
+
+    def read_file(self, name: str) -> str:
+        """Return what commands of this host see in /etc/hosts or /etc/resolv.conf, by the file's last name."""
+        if name not in {"hosts", "resolv.conf", "hostname"}:
+            raise InvalidInputError(f"A host has its own hosts, resolv.conf and hostname; not {name!r}.")
+        return str(self.namespace.sandbox.request("read_file", name=self.name, file=name)[0]["text"])
+
+    def _write(self, name: str, text: str) -> None:
+        self.namespace.sandbox.request("write_file", name=self.name, file=name, text=text)

@@ -1,0 +1,81 @@
+"""One network namespace of a sandbox, with the route socket that speaks for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket as _socket
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from netlab.errors import KernelError, NotFoundError
+from netlab.kernel import links
+from netlab.kernel.netlink import NetlinkSocket
+
+if TYPE_CHECKING:
+    from netlab.kernel.netlink import Request
+    from netlab.kernel.sandbox import Sandbox
+
+#: Settings of every new namespace. Some are inherited from the machine (net.core.devconf_inherit_init_net), so that
+#: each one that matters is written: forwarding off, no router advertisements, addresses usable at once.
+FIRST_SYSCTLS = {
+    "net/ipv4/ip_forward": "0",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+    "net/ipv6/conf/all/forwarding": "0",
+    "net/ipv6/conf/all/accept_dad": "0",
+    "net/ipv6/conf/default/accept_dad": "0",
+    "net/ipv6/conf/default/accept_ra": "0",
+    "net/ipv6/conf/default/router_solicitations": "0",
+}
+
+
+class Namespace:
+    """A network namespace: its name, inode, descriptor and route socket; ``nsid`` is its id in the sandbox's own one."""
+
+    def __init__(self, sandbox: Sandbox, name: str, nsid: int, share: str | None = None) -> None:
+        """Make the namespace, or with ``share`` enter that of another host."""
+        self.sandbox, self.name, self.nsid = sandbox, name, nsid
+        reply, (self.netns, route) = sandbox.request("add_host", name=name, sysctls=FIRST_SYSCTLS, share=share)
+        self.inode: int = reply["inode"]
+        sock = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, 0, fileno=route)
+        self.route = NetlinkSocket(sock)
+        # An open descriptor keeps the namespace alive: it must go when a forgotten lab goes.
+        self._finalizer = weakref.finalize(self, _close, sock, self.netns)
+
+    def apply(self, *requests: Request) -> None:
+        """Ask for changes, one after the other."""
+        self.route.apply(*requests)
+
+    def find(self, interface: str) -> Any | None:
+        """Return an interface's message, or None if there is none of that name."""
+        try:
+            return self.route.get(f"ip link show {interface}", links.RTM_GETLINK, links.get_link(interface))
+        except KernelError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+
+    def index(self, interface: str) -> int:
+        """Return an interface's index; raises NotFoundError with the names that there are."""
+        message = self.find(interface)
+        if message is None:
+            known = ", ".join(self.names().values()) or "none"
+            raise NotFoundError(f"Host {self.name!r} has no interface {interface!r}. It has: {known}.")
+        return int(message["index"])
+
+    def names(self) -> dict[int, str]:
+        """Return the names of all interfaces by their index."""
+        found = self.route.dump("ip link", links.RTM_GETLINK, ifinfmsg())
+        return {message["index"]: message.get_attr("IFLA_IFNAME") for message in found}
+
+    def close(self) -> None:
+        """Close the descriptors; the namespace lives on as long as the sandbox holds it."""
+        self._finalizer()
+
+
+def _close(sock: _socket.socket, descriptor: int) -> None:
+    sock.close()
+    os.close(descriptor)

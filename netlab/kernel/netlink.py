@@ -1,0 +1,181 @@
+"""Netlink requests and dumps over plain blocking sockets, with pyroute2's message classes as the codec.
+
+pyroute2's own sockets run an event loop that clashes with Jupyter's, and fork the caller to enter a namespace; its
+codec does neither. The sockets come from the sandbox, opened in the network namespace they speak for.
+See netlink(7), rtnetlink(7) and Documentation/userspace-api/netlink/intro.rst of the kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from netlab.errors import KernelError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator, Mapping
+
+SOL_NETLINK = 270
+NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID = 1, 8
+NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_ACK_TLVS = 0x1, 0x4, 0x10, 0x200
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND, NLM_F_DUMP = 0x100, 0x200, 0x400, 0x800, 0x300
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLMSGERR_ATTR_MSG = 1
+#: How often an interrupted dump is read again before we give up; each try races anew with whoever changes things.
+DUMP_TRIES = 20
+_HEADER = struct.Struct("=IHHII")
+_BUFFER = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One change to ask the kernel for, with the command a person would type for it.
+
+    ``advice`` says what to do about an errno that is likely here.
+    """
+
+    command: str
+    type: int
+    message: Any
+    flags: int = 0
+    advice: Mapping[int, str] = field(default_factory=dict)
+
+
+class DumpInterrupted(Exception):  # noqa: N818 - a signal inside this module, not an error
+    """Say that what was listed changed while the kernel listed it (NLM_F_DUMP_INTR)."""
+
+
+class NetlinkSocket:
+    """One netlink socket in one network namespace; safe to use from several threads."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take over a socket and ask for full error messages and strict requests."""
+        self._socket = sock
+        self._sequence = 0
+        self._lock = threading.Lock()
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
+            try:
+                sock.setsockopt(SOL_NETLINK, option, 1)
+            except OSError as error:
+                if error.errno != errno.ENOPROTOOPT:  # a kernel without the option works, with fewer words
+                    raise
+
+    def apply(self, *requests: Request) -> None:
+        """Ask for changes one after the other; raises KernelError at the first that is refused."""
+        with self._lock:
+            for request in requests:
+                self._send(request.message, request.type, NLM_F_REQUEST | NLM_F_ACK | request.flags)
+                for kind, _, data, start in self._answers():
+                    if kind == NLMSG_ERROR:
+                        number, words = _read_error(data, start)
+                        if number:
+                            raise KernelError(request.command, number, words, request.advice.get(number, ""))
+                        break
+
+    def get(self, command: str, kind: int, message: Any) -> Any:
+        """Ask for one object; raises KernelError where there is none."""
+        with self._lock:
+            self._send(message, kind, NLM_F_REQUEST)
+            for answer, _, data, start in self._answers():
+                if answer == NLMSG_ERROR:
+                    number, words = _read_error(data, start)
+                    raise KernelError(command, number, words)
+                return _decode(type(message), data, start)
+        return None
+
+    def dump(
+        self,
+        command: str,
+        kind: int,
+        message: Any,
+        wanted: Callable[[bytes, int], bool] | None = None,
+        codec: type | None = None,
+    ) -> list[Any]:
+        """List objects; read again when the kernel says that they changed meanwhile.
+
+        ``wanted(data, offset)`` may look at the undecoded body to leave out what costs time to decode; ``codec`` is
+        the answers' class where it is not the question's.
+        """
+        with self._lock:
+            for _ in range(DUMP_TRIES):
+                self._send(message, kind, NLM_F_REQUEST | NLM_F_DUMP)
+                try:
+                    return list(self._collect(command, codec or type(message), wanted))
+                except DumpInterrupted:
+                    continue
+        raise KernelError(
+            command, errno.EINTR, "the list changed each time it was read", "Try again when less is going on."
+        )
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _send(self, message: Any, kind: int, flags: int) -> None:
+        self._sequence += 1
+        header = message["header"]
+        header["type"], header["flags"], header["sequence_number"] = kind, flags, self._sequence
+        message.reset()
+        message.encode()
+        self._socket.send(message.data)
+
+    def _answers(self) -> Iterator[tuple[int, int, bytes, int]]:
+        """Yield (type, flags, data, offset) of each message that answers the last request."""
+        while True:
+            data = self._socket.recv(_BUFFER)
+            for kind, flags, sequence, start in walk(data):
+                if sequence == self._sequence:
+                    yield kind, flags, data, start
+
+    def _collect(self, command: str, codec: type, wanted: Callable[[bytes, int], bool] | None) -> Iterator[Any]:
+        interrupted = False
+        found = []
+        for kind, flags, data, start in self._answers():
+            interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
+            if kind == NLMSG_ERROR:
+                number, words = _read_error(data, start)
+                raise KernelError(command, number, words)
+            if kind == NLMSG_DONE:
+                break
+            if wanted is None or wanted(data, start + _HEADER.size):
+                found.append((data, start))
+        if interrupted:
+            raise DumpInterrupted
+        for data, start in found:
+            yield _decode(codec, data, start)
+
+
+def walk(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (type, flags, sequence, offset) of each message in what one recv returned."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        yield kind, flags, sequence, offset
+        offset += (max(length, _HEADER.size) + 3) & ~3
+
+
+def _decode(codec: type, data: bytes, start: int) -> Any:
+    message = codec(data, offset=start)
+    message.decode()
+    return message
+
+
+def _read_error(data: bytes, start: int) -> tuple[int, str]:
+    """Return (errno, the kernel's words) of an acknowledgement; the words may be missing."""
+    length, _, flags, _, _ = _HEADER.unpack_from(data, start)
+    (code,) = struct.unpack_from("=i", data, start + _HEADER.size)
+    words = ""
+    if flags & NLM_F_ACK_TLVS:
+        # With NETLINK_CAP_ACK only the header of our request is echoed before the attributes.
+        offset, end = start + _HEADER.size + 4 + _HEADER.size, start + length
+        while offset + 4 <= end:
+            size, kind = struct.unpack_from("=HH", data, offset)
+            if kind & 0x3FFF == NLMSGERR_ATTR_MSG:
+                words = data[offset + 4 : offset + size].rstrip(b"\0").decode(errors="replace")
+            offset += (max(size, 4) + 3) & ~3
+    return -code, words

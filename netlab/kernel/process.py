@@ -1,0 +1,279 @@
+"""Run commands inside a sandbox: processes that end with it, and their results."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import selectors
+import shlex
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from netlab.errors import ClosedError, CommandError, CommandTimeoutError, KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from netlab.kernel.sandbox import Sandbox
+
+PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command printed, and how it ended; truthy texts are decoded as UTF-8."""
+
+    host: str
+    command: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether it ended with status 0."""
+        return self.returncode == 0
+
+    def __bool__(self) -> bool:
+        """Return `ok`."""
+        return self.ok
+
+    def __str__(self) -> str:
+        """Return what it printed."""
+        return self.stdout + self.stderr
+
+    def __repr__(self) -> str:
+        """Show the command, how it ended, and then what it printed, as a terminal would."""
+        status = "ok" if self.ok else describe_status(self.returncode)
+        return f"{self.host}$ {shlex.join(self.command)}   [{status}]\n{self.stdout}{self.stderr}".rstrip("\n")
+
+
+def describe_status(returncode: int) -> str:
+    """Return a return code in words: a negative one is a signal."""
+    if returncode < 0:
+        with contextlib.suppress(ValueError):
+            return f"ended by {signal.Signals(-returncode).name}"
+        return f"ended by signal {-returncode}"
+    return f"exit status {returncode}"
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Where a command's standard streams go: a file, a descriptor, PIPE, DEVNULL or (stderr) STDOUT."""
+
+    stdin: IO[bytes] | int = DEVNULL
+    stdout: IO[bytes] | int = PIPE
+    stderr: IO[bytes] | int = PIPE
+
+
+class Process:
+    """A live process in a host; it ends with the lab at the latest.
+
+    ``stdin``, ``stdout``, ``stderr`` are binary files where a pipe was asked for, else None; ``pid`` is its number
+    inside the lab. Also a context manager, which ends it.
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        host: str,
+        argv: Sequence[str],
+        streams: Streams,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> None:
+        """Start it; raises CommandError where it cannot be started."""
+        self.host, self.args = host, tuple(argv)
+        self.stdin: IO[bytes] | None = None
+        self.stdout: IO[bytes] | None = None
+        self.stderr: IO[bytes] | None = None
+        self.returncode: int | None = None
+        self._sandbox = sandbox
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            numbers = self._connect(streams, ours, theirs)
+            self._status, write_end = os.pipe()
+            ours.callback(os.close, self._status)
+            theirs.callback(os.close, write_end)
+            environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{_PATH}".lstrip(":"), "NETLAB_HOST": host, **(env or {})}
+            try:
+                reply, _ = sandbox.request(
+                    "spawn", (*numbers, write_end), name=host, argv=list(argv), env=environment, cwd=cwd or os.getcwd()
+                )
+            except KernelError as error:
+                raise CommandError(self._not_started(error)) from None
+            ours.pop_all()
+        self.pid: int = reply["pid"]
+
+    def _connect(self, streams: Streams, ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> list[int]:
+        """Return the three descriptors that the command gets; keep our ends of the pipes."""
+        numbers: list[int] = []
+        for name, target in (("stdin", streams.stdin), ("stdout", streams.stdout), ("stderr", streams.stderr)):
+            if target == PIPE:
+                reading, writing = os.pipe()
+                mine, yours = (writing, reading) if name == "stdin" else (reading, writing)
+                file = ours.enter_context(os.fdopen(mine, "wb" if name == "stdin" else "rb", buffering=0))
+                setattr(self, name, file)
+                theirs.callback(os.close, yours)
+                numbers.append(yours)
+            elif target == DEVNULL:
+                number = os.open(os.devnull, os.O_RDWR)
+                theirs.callback(os.close, number)
+                numbers.append(number)
+            elif target == STDOUT:
+                numbers.append(numbers[1])
+            else:
+                numbers.append(target if isinstance(target, int) else target.fileno())
+        return numbers
+
+    def _not_started(self, error: KernelError) -> str:
+        if error.errno == errno.ENOENT and error.command == self.args[0]:
+            return f"{self.args[0]}: not found. It is not installed here, or its name is misspelt; `netlab doctor` lists the tools."
+        return f"Host {self.host!r} could not start {shlex.join(self.args)}: {error}"
+
+    def poll(self) -> int | None:
+        """Return the return code if it has ended, else None."""
+        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+            self._collect()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it ends, for ``timeout`` seconds at most; return its return code.
+
+        Raises CommandTimeoutError when the time is up (it goes on) and ClosedError when the lab has ended.
+        """
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise CommandTimeoutError(f"{shlex.join(self.args)} in {self.host} has not ended after {timeout:g} s.")
+            self._collect()
+        assert self.returncode is not None  # noqa: S101 - for the type checker
+        return self.returncode
+
+    def _collect(self) -> None:
+        data = os.read(self._status, 16)
+        os.close(self._status)
+        # Without a status the first process of the sandbox has died, and this one with it.
+        self.returncode = int(data) if data else -signal.SIGKILL
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to it and to its children in the same process group."""
+        if self.poll() is None:
+            with contextlib.suppress(ClosedError):
+                self._sandbox.request("kill", pid=self.pid, number=int(number))
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM)."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL)."""
+        self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it, wait for its end, and close the pipes."""
+        self.kill()
+        self.wait()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def __enter__(self) -> Process:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Close what is ours; the process itself goes on until the lab ends."""
+        if self.returncode is None and hasattr(self, "_status") and hasattr(self, "pid"):
+            os.close(self._status)
+
+    def __repr__(self) -> str:
+        """Show what runs where, and whether it still does."""
+        status = self.poll()
+        return f"<{shlex.join(self.args)} in {self.host}, {'running' if status is None else describe_status(status)}>"
+
+    def communicate(self, data: bytes = b"", timeout: float | None = None) -> tuple[bytes, bytes]:
+        """Write to stdin, read stdout and stderr to their ends, wait; raises CommandTimeoutError when the time is up."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        printed: dict[object, list[bytes]] = {self.stdout: [], self.stderr: []}
+        with selectors.DefaultSelector() as selector:
+            for stream in (self.stdout, self.stderr):
+                if stream is not None:
+                    selector.register(stream, selectors.EVENT_READ)
+            if self.stdin is not None and data:
+                selector.register(self.stdin, selectors.EVENT_WRITE)
+            elif self.stdin is not None:
+                self.stdin.close()
+            pending = memoryview(data)
+            while selector.get_map():
+                ready = selector.select(None if deadline is None else max(deadline - time.monotonic(), 0))
+                if not ready and deadline is not None and time.monotonic() >= deadline:
+                    raise CommandTimeoutError("", stdout=_text(printed[self.stdout]), stderr=_text(printed[self.stderr]))
+                for key, _ in ready:
+                    if key.fileobj is self.stdin:
+                        pending = self._feed(pending)
+                        if not pending:
+                            selector.unregister(self.stdin)
+                    elif chunk := os.read(key.fd, _CHUNK):
+                        printed[key.fileobj].append(chunk)
+                    else:
+                        selector.unregister(key.fileobj)
+        self.wait(None if deadline is None else max(deadline - time.monotonic(), 0.1))
+        return b"".join(printed[self.stdout]), b"".join(printed[self.stderr])
+
+    def _feed(self, pending: memoryview) -> memoryview:
+        assert self.stdin is not None  # noqa: S101 - for the type checker
+        try:
+            pending = pending[os.write(self.stdin.fileno(), pending[: select.PIPE_BUF]) :]
+        except BrokenPipeError:
+            pending = pending[:0]
+        if not pending:
+            self.stdin.close()
+        return pending
+
+
+def _text(parts: list[bytes]) -> str:
+    return b"".join(parts).decode(errors="replace")
+
+
+def run(process: Process, data: bytes = b"", timeout: float | None = None) -> Result:
+    """See a started process to its end; ends it when the time is up or the reader interrupts."""
+    try:
+        stdout, stderr = process.communicate(data, timeout)
+    except CommandTimeoutError as error:
+        process.close()
+        text = f"{shlex.join(process.args)} in {process.host} was ended: it took longer than {timeout:g} s."
+        raise CommandTimeoutError(text, stdout=error.stdout, stderr=error.stderr) from None
+    except BaseException:
+        process.close()
+        raise
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    return Result(process.host, process.args, process.wait(), stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+def output_of(sandbox: Sandbox, commands: list[tuple[str, tuple[str, ...]]]) -> dict[tuple[str, tuple[str, ...]], str]:
+    """Run commands of many hosts side by side; return what each printed, by (host, command).
+
+    Raises CommandError at the first that fails.
+    """
+    started = [Process(sandbox, host, argv, Streams()) for host, argv in commands]
+    printed = {}
+    for process in started:
+        result = run(process, timeout=60)
+        if not result.ok:
+            text = f"{shlex.join(process.args)} failed in {process.host}: {result.stderr.strip()}"
+            raise CommandError(text, returncode=result.returncode, stderr=result.stderr)
+        printed[process.host, process.args] = result.stdout
+    return printed

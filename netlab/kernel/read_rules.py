@@ -1,0 +1,78 @@
+"""Read iptables and nftables rules with their counters, from what ``iptables-save -c`` and ``nft -j`` print."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from netlab.kernel.values import FirewallRule
+
+#: Families of nftables by their number (linux/netfilter.h).
+NFT_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+#: Tables that iptables-nft and ip6tables-nft keep; nft lists them too, but cannot spell all of their matches.
+IPTABLES_TABLES = {"filter", "nat", "mangle", "raw", "security"}
+_CHAIN = re.compile(r":(\S+) (\S+) \[(\d+):(\d+)\]")
+_RULE = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ?(.*)")
+
+
+def parse_iptables_save(text: str, tool: str) -> tuple[FirewallRule, ...]:
+    """Parse the output of ``iptables-save -c``: policies of base chains and rules, in the kernel's order."""
+    family = "ip6" if tool.startswith("ip6") else "ip"
+    found: list[FirewallRule] = []
+    table, numbers = "", {}  # type: ignore[var-annotated]
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table, numbers = line[1:].strip(), {}
+        elif match := _CHAIN.match(line):
+            chain, policy, packets, size = match.groups()
+            if policy != "-":
+                found.append(FirewallRule(tool, family, table, chain, 0, "", int(packets), int(size), policy))
+        elif match := _RULE.match(line):
+            packets, size, chain, words = match.groups()
+            numbers[chain] = numbers.get(chain, 0) + 1
+            found.append(FirewallRule(tool, family, table, chain, numbers[chain], words, int(packets), int(size)))
+    return tuple(found)
+
+
+def parse_nft(listing: str, text: str, skip: frozenset[tuple[str, str]] = frozenset()) -> tuple[FirewallRule, ...]:
+    """Parse ``nft -j -a list ruleset`` (chains, handles, counters) and ``nft -a list ruleset`` (the rules' words).
+
+    ``skip`` holds (family, table) pairs that iptables-save has told of already.
+    """
+    words = _rule_texts(text)
+    found: list[FirewallRule] = []
+    numbers: dict[tuple[str, str, str], int] = {}
+    for entry in json.loads(listing)["nftables"]:
+        item: dict[str, Any] = entry.get("chain") or entry.get("rule") or {}
+        where = (item.get("family", ""), item.get("table", ""))
+        if not item or where in skip:
+            continue
+        if "chain" in entry:
+            if item.get("policy"):
+                found.append(FirewallRule("nft", *where, item["name"], 0, "", policy=item["policy"].upper(), handle=item["handle"]))
+            continue
+        key = (*where, item["chain"])
+        numbers[key] = numbers.get(key, 0) + 1
+        counter = next((part["counter"] for part in item["expr"] if isinstance(part.get("counter"), dict)), {})
+        sentence = words.get((*where, item["handle"]), "")
+        found.append(
+            FirewallRule("nft", *key, numbers[key], sentence, counter.get("packets"), counter.get("bytes"), handle=item["handle"])
+        )
+    return tuple(found)
+
+
+def _rule_texts(text: str) -> dict[tuple[str, str, int], str]:
+    """Return the words of each rule by (family, table, handle), from nft's own listing."""
+    found: dict[tuple[str, str, int], str] = {}
+    family = table = ""
+    for line in text.splitlines():
+        body, separator, handle = line.rpartition(" # handle ")
+        if not separator:
+            continue
+        if match := re.match(r"table (\S+) (\S+) \{", line):
+            family, table = match.groups()
+        elif not body.rstrip().endswith("{"):
+            sentence = re.sub(r"counter packets \d+ bytes \d+", "counter", body.strip())
+            found[family, table, int(handle)] = sentence
+    return found

@@ -1,0 +1,125 @@
+"""Read TCP and UDP sockets (sock_diag(7)) and tracked connections (conntrack) of one network namespace."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+from socket import IPPROTO_TCP, IPPROTO_UDP
+from typing import TYPE_CHECKING, Any
+
+from pyroute2.netlink.diag import inet_diag_msg, inet_diag_req
+from pyroute2.netlink.nfnetlink.nfctsocket import nfct_msg
+from pyroute2.netlink.nfnetlink.nftsocket import nft_table_msg
+
+from netlab.errors import KernelError
+from netlab.kernel.links import AF_INET, AF_INET6
+from netlab.kernel.values import Connection, Flow, Socket
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from netlab.kernel.netlink import NetlinkSocket
+
+SOCK_DIAG_BY_FAMILY = 20
+NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_NFTABLES = 1, 10
+IPCTNL_MSG_CT_GET, NFT_MSG_GETTABLE = 1, 1
+#: Kernel numbers of TCP states (include/net/tcp_states.h); UDP uses 7 for a socket that waits for anyone.
+TCP_STATES = dict(enumerate("ESTAB SYN-SENT SYN-RECV FIN-WAIT-1 FIN-WAIT-2 TIME-WAIT CLOSE CLOSE-WAIT LAST-ACK LISTEN CLOSING".split(), 1))
+CONNTRACK_TCP = "NONE SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE SYN_SENT2".split()
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
+_TIME_WAIT, _ALL_STATES = 6, 0xFFF
+
+
+def read_sockets(socket: NetlinkSocket) -> list[tuple[int, Socket]]:
+    """Read all TCP and UDP sockets but those in TIME-WAIT, each with its inode."""
+    found = []
+    for protocol, name in ((IPPROTO_TCP, "tcp"), (IPPROTO_UDP, "udp")):
+        for family in (AF_INET, AF_INET6):
+            query = inet_diag_req()
+            query["sdiag_family"], query["sdiag_protocol"] = family, protocol
+            query["idiag_states"] = _ALL_STATES & ~(1 << _TIME_WAIT)
+            answers = socket.dump("ss -tuna", SOCK_DIAG_BY_FAMILY, query, codec=inet_diag_msg)
+            found += [_socket(message, name) for message in answers]
+    return found
+
+
+def _socket(message: inet_diag_msg, protocol: str) -> tuple[int, Socket]:
+    state = TCP_STATES.get(message["idiag_state"], "?")
+    if protocol == "udp":
+        state = "ESTAB" if state == "ESTAB" else "UNCONN"
+    local, remote = ipaddress.ip_address(message["idiag_src"]), ipaddress.ip_address(message["idiag_dst"])
+    waits = state in {"LISTEN", "UNCONN"}
+    value = Socket(
+        protocol=protocol,
+        state=state,
+        local=local,
+        local_port=message["idiag_sport"],
+        remote=None if waits else remote,
+        remote_port=0 if waits else message["idiag_dport"],
+    )
+    return message["idiag_inode"], value
+
+
+def read_connections(socket: NetlinkSocket) -> tuple[Connection, ...]:
+    """Read the conntrack table; empty where the kernel has none."""
+    query = nfct_msg()
+    try:
+        found = socket.dump("conntrack -L", NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, query)
+    except KernelError as error:
+        if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:  # nfnetlink answers so for a subsystem that is not there
+            return ()
+        raise
+    return tuple(_connection(message) for message in found)
+
+
+def _connection(message: Any) -> Connection:
+    attributes = dict(message["attrs"])
+    original, protocol = _flow(attributes["CTA_TUPLE_ORIG"])
+    reply, _ = _flow(attributes["CTA_TUPLE_REPLY"])
+    state = ""
+    details = attributes.get("CTA_PROTOINFO")
+    tcp = details.get_attr("CTA_PROTOINFO_TCP") if details else None
+    if tcp:
+        state = CONNTRACK_TCP[tcp.get_attr("CTA_PROTOINFO_TCP_STATE")]
+    return Connection(
+        protocol=PROTOCOLS.get(protocol, str(protocol)),
+        original=original,
+        reply=reply,
+        state=state,
+        mark=attributes.get("CTA_MARK", 0),
+        timeout=attributes.get("CTA_TIMEOUT", 0),
+    )
+
+
+def _flow(pair: Any) -> tuple[Flow, int]:
+    ip, proto = dict(pair.get_attr("CTA_TUPLE_IP")["attrs"]), dict(pair.get_attr("CTA_TUPLE_PROTO")["attrs"])
+    version = "V4" if "CTA_IP_V4_SRC" in ip else "V6"
+    flow = Flow(
+        source=ipaddress.ip_address(ip[f"CTA_IP_{version}_SRC"]),
+        destination=ipaddress.ip_address(ip[f"CTA_IP_{version}_DST"]),
+        source_port=proto.get("CTA_PROTO_SRC_PORT"),
+        destination_port=proto.get("CTA_PROTO_DST_PORT"),
+    )
+    return flow, proto["CTA_PROTO_NUM"]
+
+
+def read_tables(socket: NetlinkSocket) -> tuple[tuple[int, str], ...]:
+    """Read which nftables tables there are, as (family, name); iptables-nft keeps its rules in such tables too."""
+    query = nft_table_msg()
+    try:
+        found = socket.dump("nft list tables", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, query)
+    except KernelError as error:
+        if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:
+            return ()
+        raise
+    return tuple((message["nfgen_family"], message.get_attr("NFTA_TABLE_NAME")) for message in found)
+
+
+def with_owners(sockets: list[tuple[int, Socket]], owners: Mapping[int, tuple[int, str]]) -> tuple[Socket, ...]:
+    """Join sockets with the processes that hold them, by inode."""
+    joined = []
+    for inode, value in sockets:
+        pid, process = owners.get(inode, (None, ""))
+        joined.append(Socket(value.protocol, value.state, value.local, value.local_port, value.remote, value.remote_port, process, pid))
+    return tuple(joined)
+

@@ -1,0 +1,173 @@
+"""Read many namespaces in one pass: from the kernel to a HostState for each."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket as _socket
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
+
+from netlab.kernel import links, read, read_rules, read_sockets
+from netlab.kernel.netlink import NetlinkSocket
+from netlab.kernel.process import output_of
+from netlab.kernel.values import FirewallRule, HostState, Interface, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from netlab.kernel.namespace import Namespace
+    from netlab.kernel.sandbox import Sandbox
+    from netlab.kernel.values import Socket
+
+#: Kernel settings that a Snapshot holds, as sysctl(8) names them.
+SYSCTLS = (
+    "net.ipv4.ip_forward",
+    "net.ipv4.conf.all.rp_filter",
+    "net.ipv4.conf.all.arp_ignore",
+    "net.ipv4.ip_default_ttl",
+    "net.ipv4.icmp_ratelimit",
+    "net.ipv6.conf.all.forwarding",
+    "net.bridge.bridge-nf-call-iptables",
+    "net.netfilter.nf_conntrack_max",
+)
+_SYSCTL_FILES = [f"sys/{key.replace('.', '/')}" for key in SYSCTLS]
+_LEGACY_FILES = ["net/ip_tables_names", "net/ip6_tables_names"]
+
+
+class Surveyor:
+    """Reads the namespaces of one sandbox; keeps the sandbox's own route socket to tell whose peer is where."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        """Open the socket in the sandbox's own namespace, where every host has an id."""
+        self._sandbox = sandbox
+        (base,) = sandbox.sockets([None], (_socket.AF_NETLINK, _socket.SOCK_RAW, _socket.NETLINK_ROUTE))
+        self.base = NetlinkSocket(base)
+        self._finalizer = weakref.finalize(self, base.close)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._finalizer()
+
+    def read(self, namespaces: Iterable[Namespace], everyone: Iterable[Namespace]) -> dict[str, HostState]:
+        """Read some of the lab's namespaces; ``everyone`` are all of them, to name the peers."""
+        chosen = list(namespaces)
+        by_nsid: dict[int, str] = {}
+        for namespace in everyone:
+            by_nsid.setdefault(namespace.nsid, namespace.name)
+        states = {namespace.name: self._read_links(namespace, by_nsid) for namespace in chosen}
+        names = [namespace.name for namespace in chosen]
+        sockets = self._read_sockets(names)
+        files = self._sandbox.request("peek", names=names, keys=_SYSCTL_FILES + _LEGACY_FILES)[0]["values"]
+        legacy = {name: values[len(SYSCTLS) :] for name, values in files.items()}
+        tables, connections = self._read_netfilter(names)
+        rules = read_all_rules(self._sandbox, tables, legacy)
+        return {
+            name: dataclasses.replace(
+                state,
+                sockets=sockets[name],
+                rules=rules.get(name, ()),
+                connections=connections[name],
+                sysctls=tuple((key, value) for key, value in zip(SYSCTLS, files[name], strict=False) if value is not None),
+            )
+            for name, state in states.items()
+        }
+
+    def _read_links(self, namespace: Namespace, by_nsid: dict[int, str]) -> HostState:
+        route, nsids = namespace.route, None
+
+        def find_host(nsid: int | None) -> str | None:
+            nonlocal nsids
+            if nsid is None:
+                return namespace.name
+            if nsids is None:
+                nsids = self._nsids(namespace)
+            return by_nsid.get(nsids.get(nsid, -1))
+
+        interfaces = read.read_interfaces(route, find_host)
+        names = {interface.index: interface.name for interface in interfaces}
+        return HostState(
+            name=namespace.name,
+            inode=namespace.inode,
+            interfaces=interfaces,
+            addresses=read.read_addresses(route, names),
+            routes=read.read_routes(route, names),
+            policy=read.read_policy(route),
+            neighbours=read.read_neighbours(route, names),
+            fdb=read.read_fdb(route, names),
+        )
+
+    def _nsids(self, namespace: Namespace) -> dict[int, int]:
+        """Return, from a namespace's ids of its peers, the ids that the sandbox's own namespace has for them."""
+        query = nsidmsg()
+        query["attrs"] = [("NETNSA_TARGET_NSID", namespace.nsid)]
+        found = self.base.dump("ip netns list-id", links.RTM_GETNSID, query)
+        return {m.get_attr("NETNSA_NSID"): m.get_attr("NETNSA_CURRENT_NSID", -1) for m in found}
+
+    def _read_sockets(self, names: list[str]) -> dict[str, tuple[Socket, ...]]:
+        found = {}
+        opened = self._sandbox.sockets(list(names), (_socket.AF_NETLINK, _socket.SOCK_RAW, 4))  # NETLINK_SOCK_DIAG
+        for name, sock in zip(names, opened, strict=True):
+            with sock:
+                found[name] = read_sockets.read_sockets(NetlinkSocket(sock))
+        owners = {}
+        if any(found.values()):
+            raw = self._sandbox.request("socket_owners")[0]["owners"]
+            owners = {int(inode): (pid, process) for inode, (pid, process) in raw.items()}
+        return {name: read_sockets.with_owners(sockets, owners) for name, sockets in found.items()}
+
+    def _read_netfilter(self, names: list[str]):  # type: ignore[no-untyped-def]
+        tables, connections = {}, {}
+        opened = self._sandbox.sockets(list(names), (_socket.AF_NETLINK, _socket.SOCK_RAW, 12))  # NETLINK_NETFILTER
+        for name, sock in zip(names, opened, strict=True):
+            with sock:
+                netfilter = NetlinkSocket(sock)
+                tables[name] = read_sockets.read_tables(netfilter)
+                connections[name] = read_sockets.read_connections(netfilter)
+        return tables, connections
+
+
+def read_all_rules(
+    sandbox: Sandbox, tables: dict[str, tuple[tuple[int, str], ...]], legacy: dict[str, list[str | None]]
+) -> dict[str, tuple[FirewallRule, ...]]:
+    """Read the rules of the hosts that have any, all at once."""
+    wanted: list[tuple[str, tuple[str, ...]]] = []
+    for name, found in tables.items():
+        families = {family for family, table in found if table in read_rules.IPTABLES_TABLES}
+        wanted += [(name, ("iptables-save", "-c"))] if 2 in families else []
+        wanted += [(name, ("ip6tables-save", "-c"))] if 10 in families else []
+        if found:
+            wanted += [(name, ("nft", "-j", "-a", "list", "ruleset")), (name, ("nft", "-a", "list", "ruleset"))]
+        for text, tool in zip(legacy[name], ("iptables-legacy-save", "ip6tables-legacy-save"), strict=True):
+            wanted += [(name, (tool, "-c"))] if text else []
+    printed = output_of(sandbox, wanted)
+    rules: dict[str, tuple[FirewallRule, ...]] = {}
+    for name in tables:
+        saved: tuple[FirewallRule, ...] = ()
+        for tool in ("iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy"):
+            saved += read_rules.parse_iptables_save(printed.get((name, (f"{tool}-save", "-c")), ""), tool)
+        skip = frozenset((rule.family, rule.table) for rule in saved if "legacy" not in rule.tool)
+        listing = printed.get((name, ("nft", "-j", "-a", "list", "ruleset")))
+        if listing:
+            saved += read_rules.parse_nft(listing, printed[name, ("nft", "-a", "list", "ruleset")], skip)
+        if saved:
+            rules[name] = saved
+    return rules
+
+
+def compose(name: str, states: dict[str, HostState]) -> Snapshot:
+    """Join what was read of each host; name the far ends of cables, which only the other host's list can tell."""
+    names = {(state.name, interface.index): interface.name for state in states.values() for interface in state.interfaces}
+
+    def named(interface: Interface) -> Interface:
+        peer = interface.peer
+        if peer is None or peer.interface or peer.host is None:
+            return interface
+        return dataclasses.replace(interface, peer=dataclasses.replace(peer, interface=names.get((peer.host, peer.index), "")))
+
+    hosts = tuple(
+        dataclasses.replace(state, interfaces=tuple(named(interface) for interface in state.interfaces)) for state in states.values()
+    )
+    return Snapshot(name, time.time(), hosts)

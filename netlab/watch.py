@@ -1,0 +1,255 @@
+"""Follow the kernel: from its events to new Snapshots of a lab, without asking it all the time."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import selectors
+import socket as _socket
+import struct
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from netlab.errors import LabError
+from netlab.kernel.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID, SOL_NETLINK
+from netlab.kernel.survey import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from netlab.kernel.values import HostState, Snapshot
+    from netlab.lab import Lab
+
+_log = logging.getLogger(__name__)
+
+#: RTNLGRP_* of links, neighbours, addresses, routes, rules and settings (linux/rtnetlink.h).
+ROUTE_GROUPS = (1, 3, 5, 7, 8, 9, 11, 19, 24, 25)
+#: NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h): iptables-nft changes arrive here too.
+NETFILTER_GROUPS = (7,)
+NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
+#: Seconds: a change often comes as a dozen events; wait for a quiet moment, but not for long.
+QUIET, PATIENCE = 0.02, 0.05
+#: Seconds between looks at what sends no events: how many sockets and tracked connections there are.
+GLANCE = 0.2
+#: Seconds between full reads for counters: at least this, and so rarely that they cost at most 1/SHARE of a core.
+REFRESH, SHARE = 1.0, 80
+_GLANCED = ["net/sockstat", "net/sockstat6", "sys/net/netfilter/nf_conntrack_count"]
+
+
+class Subscription:
+    """One who gets the snapshots; `close` ends it and may be called twice."""
+
+    def __init__(self, watcher: Watcher, callback: Callable[[Snapshot], object]) -> None:
+        """Keep who to tell; use `Watcher.subscribe`."""
+        self._watcher, self.callback = watcher, callback
+
+    def close(self) -> None:
+        """Get no more snapshots."""
+        self._watcher.unsubscribe(self)
+
+
+class Watcher:
+    """Tells subscribers of each new Snapshot of a lab, from a thread of its own.
+
+    It runs while there are subscribers and ends with the lab, which it does not keep alive.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        """Prepare to follow a lab; use `Lab.watcher` instead."""
+        self._lab = weakref.ref(lab)
+        self._lock = threading.RLock()
+        self._subscriptions: list[Subscription] = []
+        self._thread: threading.Thread | None = None
+        self._poked: set[str] = set()
+        self._alarm = _Alarm()
+        #: How often the lab was read, and how often all of it; for the tests and the bench.
+        self.reads = self.full_reads = 0
+        weakref.finalize(lab, self._alarm.ring)
+
+    def subscribe(self, callback: Callable[[Snapshot], object]) -> Subscription:
+        """Call back with the present snapshot at once, and then, from another thread, with each new one."""
+        lab = self._lab()
+        subscription = Subscription(self, callback)
+        with self._lock:
+            if lab is not None and not lab.closed:
+                callback(lab.snapshot())
+            self._subscriptions.append(subscription)
+            if (self._thread is None or not self._thread.is_alive()) and lab is not None and not lab.closed:
+                opened = _event_sockets(lab)
+                self._alarm.reset()
+                self._thread = threading.Thread(target=self._run, args=(opened,), name=f"watch {lab.name}", daemon=True)
+                self._thread.start()
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; the last one ends the thread."""
+        with self._lock:
+            if subscription in self._subscriptions:
+                self._subscriptions.remove(subscription)
+            if not self._subscriptions:
+                self._alarm.ring()
+
+    def poke(self, hosts: Iterable[str]) -> None:
+        """Have some hosts read again, as after an event of theirs."""
+        self._poked.update(hosts)
+        self._alarm.ring()
+
+    def stop(self) -> None:
+        """End the thread and all subscriptions."""
+        with self._lock:
+            self._subscriptions.clear()
+        self._alarm.ring()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    # -- the thread --------------------------------------------------------------
+
+    def _run(self, opened: list[_socket.socket]) -> None:
+        with selectors.DefaultSelector() as selector:
+            try:
+                for sock in opened:
+                    selector.register(sock, selectors.EVENT_READ)
+                selector.register(self._alarm.reader, selectors.EVENT_READ)
+                self._follow(selector)
+            except LabError:
+                if (lab := self._lab()) is not None and not lab.closed:
+                    _log.exception("following lab %s ended", lab.name)
+            finally:
+                for sock in opened:
+                    sock.close()
+
+    def _follow(self, selector: selectors.BaseSelector) -> None:
+        states: dict[str, HostState] = {}
+        glance: dict[str, object] = {}
+        next_glance = next_full = time.monotonic()
+        while True:
+            now = time.monotonic()
+            nsids, lost = self._events(selector, max(min(next_glance, next_full) - now, 0))
+            lab = self._lab()
+            if lab is None or lab.closed or not self._subscriptions:
+                return
+            poked, self._poked = self._poked, set()
+            hosts = lab.hosts
+            dirty = {name for name, host in hosts.items() if name in poked or name not in states or host.namespace.nsid in nsids}
+            now = time.monotonic()
+            if now >= next_glance:
+                next_glance = now + GLANCE
+                seen = lab.sandbox.request("peek", names=list(hosts), keys=_GLANCED)[0]["values"] if hosts else {}
+                dirty |= {name for name in hosts if seen.get(name) != glance.get(name)}
+                glance = seen
+            full = lost or now >= next_full
+            if full or dirty or set(hosts) != set(states):
+                chosen = list(hosts) if full else [name for name in hosts if name in dirty]
+                began = time.thread_time()
+                states = self._read(lab, chosen, states)
+                if full:
+                    next_full = now + max(REFRESH, SHARE * (time.thread_time() - began))
+            del lab, hosts
+
+    def _events(self, selector: selectors.BaseSelector, timeout: float) -> tuple[set[int], bool]:
+        """Wait for events until it is quiet; return whose they were, and whether some were lost."""
+        nsids: set[int] = set()
+        lost = False
+        ready = selector.select(timeout)
+        deadline = time.monotonic() + PATIENCE
+        while ready:
+            for key, _ in ready:
+                if key.fileobj is self._alarm.reader:
+                    self._alarm.reset()
+                else:
+                    lost = _drain(key.fileobj, nsids) or lost  # type: ignore[arg-type]
+            if not self._subscriptions or time.monotonic() >= deadline:
+                break
+            ready = selector.select(QUIET)
+        return nsids, lost
+
+    def _read(self, lab: Lab, names: list[str], states: dict[str, HostState]) -> dict[str, HostState]:
+        """Read some hosts again and tell everybody if anything is different."""
+        hosts = lab.hosts
+        try:
+            fresh = lab.read([hosts[name] for name in names if name in hosts])
+        except (LabError, LookupError, OSError):
+            if lab.closed:
+                return states
+            # A host may have been removed while it was read; the next round sees the hosts that are left.
+            _log.debug("a read of lab %s met a change", lab.name, exc_info=True)
+            self._poked.update(names)
+            return states
+        self.reads += 1
+        self.full_reads += len(names) == len(hosts)
+        merged = {name: fresh.get(name, states.get(name)) for name in lab.hosts}
+        known = {name: state for name, state in merged.items() if state is not None}
+        if known != states:
+            self._tell(compose(lab.name, known))
+        return known
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            for subscription in list(self._subscriptions):
+                try:
+                    subscription.callback(snapshot)
+                except Exception:
+                    _log.exception("a subscriber of lab %s failed", snapshot.lab)
+
+
+class _Alarm:
+    """A pipe that wakes a selector; its descriptors go when it is forgotten."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        weakref.finalize(self, _close_both, self.reader, self._writer)
+
+    def ring(self) -> None:
+        """Wake whoever waits."""
+        try:
+            os.write(self._writer, b"x")
+        except BlockingIOError:
+            return  # it rings already
+
+    def reset(self) -> None:
+        """Fall silent."""
+        try:
+            while os.read(self.reader, 4096):
+                continue
+        except BlockingIOError:
+            return
+
+
+def _close_both(reader: int, writer: int) -> None:
+    os.close(reader)
+    os.close(writer)
+
+
+def _event_sockets(lab: Lab) -> list[_socket.socket]:
+    """Open the sockets at which the events of every host arrive: the kernel marks each with its host's id."""
+    opened = []
+    for protocol, groups in ((NETLINK_ROUTE, ROUTE_GROUPS), (NETLINK_NETFILTER, NETFILTER_GROUPS)):
+        (sock,) = lab.sandbox.sockets([None], (_socket.AF_NETLINK, _socket.SOCK_RAW, protocol))
+        sock.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, 1 << 22)
+        for group in groups:
+            sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        opened.append(sock)
+    return opened
+
+
+def _drain(sock: _socket.socket, nsids: set[int]) -> bool:
+    """Read events until there are none, collect whose they were; return whether some were lost."""
+    lost = False
+    while True:
+        try:
+            # Only the mark counts; a truncated body is as good as a whole one.
+            _, ancillary, _, _ = sock.recvmsg(16, 32, _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return lost
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            lost = True
+            continue
+        for level, kind, value in ancillary:
+            if level == SOL_NETLINK and kind == NETLINK_LISTEN_ALL_NSID:
+                nsids.add(struct.unpack("i", value)[0])

@@ -1,0 +1,1 @@
+"""Small programs that run inside hosts, with the standard library only."""
