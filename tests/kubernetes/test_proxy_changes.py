@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from proxy_objects import Manifest, changes, fields, manifests, settings as node_settings, state
+from proxy_objects import Maker, Manifest, changes, fields, state
 
 from netlab.kubernetes.proxy import Family, Inventory, Settings, State, iptables, nftables
 from netlab.kubernetes.rulesets import NftTable, Tables, read_listing
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from conftest import Kernel
 
 FAMILIES = st.sampled_from(list(Family))
+SEEDS = st.integers(0, 2**32)
 # Every example starts programs; the kernel fixture is one namespace, which each example empties.
 WITH_KERNEL = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -22,18 +23,15 @@ WITH_KERNEL = settings(
 PURE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@st.composite
-def two_states(draw: st.DrawFn, mode: str) -> tuple[State, State]:
+def two_states(mode: str) -> st.SearchStrategy[tuple[State, State]]:
     """Return a state, and another that came from it by changes to some objects."""
-    family = draw(FAMILIES)
-    known = draw(node_settings(family, mode))
-    before = draw(manifests(family))
-    drawn = draw(manifests(family))
-    # Half of the old objects stay as they are, so that there is something to leave alone.
-    kept = [item for item in before if draw(st.booleans())]
-    names = {(item["kind"], item["metadata"]["name"]) for item in kept}
-    after = kept + [item for item in drawn if (item["kind"], item["metadata"]["name"]) not in names]
-    return _follow(known, before, after)
+
+    def make(seed: int, family: Family) -> tuple[State, State]:
+        maker = Maker(seed, family)
+        before = maker.objects()
+        return _follow(maker.settings(mode), before, maker.changed(before))
+
+    return st.builds(make, SEEDS, FAMILIES)
 
 
 def _follow(known: Settings, before: list[Manifest], after: list[Manifest]) -> tuple[State, State]:
@@ -84,11 +82,12 @@ def test_nftables_changes_equal_a_first_sync(states: tuple[State, State]) -> Non
     assert not nftables.partial(new, new)
 
 
-@given(FAMILIES.flatmap(lambda f: st.tuples(node_settings(f, "iptables"), node_settings(f, "iptables"), manifests(f))))
+@given(SEEDS, FAMILIES)
 @PURE
-def test_iptables_follows_a_change_of_settings(drawn: tuple[Settings, Settings, list[Manifest]]) -> None:
+def test_iptables_follows_a_change_of_settings(seed: int, family: Family) -> None:
     """When the node or the configuration changes, a partial and a smallest sync still lead to the right rules."""
-    first, second, objects = drawn
+    maker = Maker(seed, family)
+    first, second, objects = maker.settings("iptables"), maker.settings("iptables"), maker.objects()
     old, new = iptables.build(state(first, objects)), iptables.build(state(second, objects))
     wanted = _chains(iptables.first(new))
     assert _chains(iptables.first(old), iptables.partial(old, new)) == wanted
@@ -126,6 +125,45 @@ def test_the_kernel_agrees_on_nftables_changes(kernel: Kernel, states: tuple[Sta
     assert read_listing(kernel.table(family)) == wanted
     kernel.nft(nftables.clean(family))
     assert not kernel.must("nft", "list", "ruleset")
+
+
+@pytest.mark.kernel
+def test_a_changed_service_among_many_is_a_few_edits(kernel: Kernel) -> None:
+    """One Service added, one gone, one without endpoints: rules are moved by number, and land in the right place."""
+    known = Settings(Family.IPV4, node_port_addresses=("192.168.0.2",))
+    objects = [item for index in range(60) for item in _plain_service(index)]
+    old = Inventory.empty(known).update(fields(objects[2:]))
+    emptied = {**objects[41], "endpoints": []}
+    new = old.update(fields([*objects[:2], emptied]), [("Service", "default/svc-30")])
+    before = iptables.build(old.state)
+    after = iptables.build(new.state, before)
+    text = iptables.smallest(before, after)
+    assert text.count("\n-I KUBE-SERVICES ") == 1
+    assert text.count("\n-D KUBE-SERVICES ") == 2
+    assert len(text.splitlines()) < 30
+    wanted = _without_counters(kernel.saved(Family.IPV4, iptables.first(after)))
+    kernel.clear()
+    kernel.restore(Family.IPV4, iptables.first(before))
+    kernel.restore(Family.IPV4, text)
+    assert _without_counters(kernel.save(Family.IPV4)) == wanted
+
+
+def _plain_service(index: int) -> list[Manifest]:
+    name = f"svc-{index}"
+    return [
+        {
+            "kind": "Service",
+            "metadata": {"name": name},
+            "spec": {"clusterIP": f"10.96.0.{index}", "ports": [{"port": 80}]},
+        },
+        {
+            "kind": "EndpointSlice",
+            "addressType": "IPv4",
+            "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+            "endpoints": [{"addresses": [f"10.244.0.{index}"]}],
+            "ports": [{"port": 80}],
+        },
+    ]
 
 
 def _without_counters(saved: str) -> list[str]:
