@@ -49,7 +49,9 @@ packages() { # packages KIND…: their names, from containers/packages.txt
 missing_packages() { # missing_packages KIND…
     local name
     for name in $(packages "$@"); do
-        if [ "$name" = chromium ] && browser >/dev/null; then continue; fi
+        if [ "$name" = chromium ] && { browser >/dev/null || grep -q '^ID=ubuntu$' /etc/os-release; }; then
+            continue # Ubuntu has it as a snap only, which sees no /tmp; containers/test then takes Playwright's
+        fi
         case $(dpkg-query --show --showformat '${db:Status-Status}' "$name" 2>/dev/null) in
             installed) ;;
             *) echo "$name" ;;
@@ -57,7 +59,7 @@ missing_packages() { # missing_packages KIND…
     done
 }
 
-browser() { # the first Chromium-like browser; Ubuntu's own Chromium is a snap, which sees no /tmp
+browser() { # the first browser of Chromium's kind
     local name
     for name in chromium google-chrome google-chrome-stable; do
         if command -v "$name"; then return; fi
@@ -167,8 +169,8 @@ make_venv() { # make_venv run|all: sets $venv; does nothing where the lock is in
 
 # --- namespaces --------------------------------------------------------------
 
-need_namespaces() { # a lab is made of them: say what forbids them, and how to allow them
-    if unshare --user --map-root-user --net --mount true 2>/dev/null; then return; fi
+need_namespaces() { # need_namespaces PREFIX…: a lab is made of them. Says what forbids them, and how to allow them
+    if "$@" unshare --user --map-root-user --net --mount true 2>/dev/null; then return; fi
     local name=kernel.apparmor_restrict_unprivileged_userns
     if [ "$(sysctl -n $name 2>/dev/null)" = 1 ]; then
         die 4 "This system (AppArmor) forbids ordinary users to make namespaces." \
@@ -185,7 +187,7 @@ need_namespaces() { # a lab is made of them: say what forbids them, and how to a
             "Allow them until the next start:  sudo sysctl -w user.max_user_namespaces=10000"
     fi
     die 4 "Namespaces cannot be made here. The system says:" \
-        "$(unshare --user --map-root-user --net --mount true 2>&1 || true)" \
+        "$("$@" unshare --user --map-root-user --net --mount true 2>&1 || true)" \
         "In a container, start it as README.md shows, with netlab's seccomp profile."
 }
 
