@@ -65,8 +65,21 @@ def write(path: str, text: str) -> None:
 
 def read(path: str) -> str:
     """Return a short file's text without the line's end."""
-    with open(path, "rb", buffering=0) as file:
-        return file.read().decode(errors="replace").rstrip("\n")
+    # open() would take three times as long, and a snapshot of a large lab reads a thousand such files.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, 1 << 16)
+    finally:
+        os.close(descriptor)
+    return data.decode(errors="replace").rstrip("\n")
+
+
+def read_if_there(path: str) -> str | None:
+    """Return a short file's text, or None where there is no such file."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        return None
 
 
 def open_namespace(kind: str) -> int:
@@ -204,7 +217,9 @@ class Init:
 
     # -- what is read and written inside a network namespace --------------------
 
-    def do_sysctl(self, _: list[int], name: str, values: dict[str, str] | None = None, keys: tuple[str, ...] = ()) -> Reply:
+    def do_sysctl(
+        self, _: list[int], name: str, values: dict[str, str] | None = None, keys: tuple[str, ...] = ()
+    ) -> Reply:
         """Write and then read kernel settings of a host; a key is a path below /proc/sys."""
         setns(self.hosts[name].net, CLONE_NEWNET)
         try:
@@ -220,7 +235,7 @@ class Init:
         try:
             for name in names:
                 setns(self.hosts[name].net, CLONE_NEWNET)
-                found[name] = [read(f"/proc/{key}") if os.path.exists(f"/proc/{key}") else None for key in keys]
+                found[name] = [read_if_there(f"/proc/{key}") for key in keys]
         finally:
             setns(self.base_net, CLONE_NEWNET)
         return {"values": found}, []

@@ -8,11 +8,10 @@ import socket as _socket
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
 from netlab.errors import KernelError, NotFoundError
 from netlab.kernel import links
 from netlab.kernel.netlink import NetlinkSocket
+from netlab.kernel.read_links import read_interfaces
 
 if TYPE_CHECKING:
     from netlab.kernel.netlink import Request
@@ -68,8 +67,7 @@ class Namespace:
 
     def names(self) -> dict[int, str]:
         """Return the names of all interfaces by their index."""
-        found = self.route.dump("ip link", links.RTM_GETLINK, ifinfmsg())
-        return {message["index"]: message.get_attr("IFLA_IFNAME") for message in found}
+        return {interface.index: interface.name for interface in read_interfaces(self.route, lambda _: None)}
 
     def close(self) -> None:
         """Close the descriptors; the namespace lives on as long as the sandbox holds it."""

@@ -28,7 +28,8 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLMSGERR_ATTR_MSG = 1
 #: How often an interrupted dump is read again before we give up; each try races anew with whoever changes things.
 DUMP_TRIES = 20
-_HEADER = struct.Struct("=IHHII")
+HEADER = struct.Struct("=IHHII")
+_SEQUENCE_OFFSET = 8
 _BUFFER = 1 << 18
 
 
@@ -44,6 +45,22 @@ class Request:
     message: Any
     flags: int = 0
     advice: Mapping[int, str] = field(default_factory=dict)
+
+
+class Query:
+    """A question that lists objects, encoded once: snapshots ask the same few thousands of times.
+
+    ``codec`` is the answers' class where it is not the question's.
+    """
+
+    def __init__(self, command: str, kind: int, message: Any, codec: type | None = None) -> None:
+        """Encode the question; ``command`` is what a person would type for it."""
+        message["header"]["type"] = kind
+        message["header"]["flags"] = NLM_F_REQUEST | NLM_F_DUMP
+        message.encode()
+        self.command = command
+        self.codec = codec or type(message)
+        self.data = bytes(message.data)
 
 
 class DumpInterrupted(Exception):  # noqa: N818 - a signal inside this module, not an error
@@ -88,28 +105,27 @@ class NetlinkSocket:
                 return _decode(type(message), data, start)
         return None
 
-    def dump(
-        self,
-        command: str,
-        kind: int,
-        message: Any,
-        wanted: Callable[[bytes, int], bool] | None = None,
-        codec: type | None = None,
-    ) -> list[Any]:
+    def dump(self, query: Query, wanted: Callable[[bytes, int], bool] | None = None) -> list[Any]:
         """List objects; read again when the kernel says that they changed meanwhile.
 
-        ``wanted(data, offset)`` may look at the undecoded body to leave out what costs time to decode; ``codec`` is
-        the answers' class where it is not the question's.
+        ``wanted(data, offset)`` may look at the undecoded body to leave out what costs time to decode.
         """
+        return [_decode(query.codec, data, start) for data, start in self.dump_raw(query, wanted)]
+
+    def dump_raw(self, query: Query, wanted: Callable[[bytes, int], bool] | None = None) -> list[tuple[bytes, int]]:
+        """List objects undecoded, each as (data, offset of its message); otherwise as `dump`."""
         with self._lock:
             for _ in range(DUMP_TRIES):
-                self._send(message, kind, NLM_F_REQUEST | NLM_F_DUMP)
+                self._sequence += 1
+                data = bytearray(query.data)
+                struct.pack_into("=I", data, _SEQUENCE_OFFSET, self._sequence)
+                self._socket.send(data)
                 try:
-                    return list(self._collect(command, codec or type(message), wanted))
+                    return self._collect(query.command, wanted)
                 except DumpInterrupted:
                     continue
         raise KernelError(
-            command, errno.EINTR, "the list changed each time it was read", "Try again when less is going on."
+            query.command, errno.EINTR, "the list changed each time it was read", "Try again when less is going on."
         )
 
     def close(self) -> None:
@@ -132,7 +148,7 @@ class NetlinkSocket:
                 if sequence == self._sequence:
                     yield kind, flags, data, start
 
-    def _collect(self, command: str, codec: type, wanted: Callable[[bytes, int], bool] | None) -> Iterator[Any]:
+    def _collect(self, command: str, wanted: Callable[[bytes, int], bool] | None) -> list[tuple[bytes, int]]:
         interrupted = False
         found = []
         for kind, flags, data, start in self._answers():
@@ -142,21 +158,25 @@ class NetlinkSocket:
                 raise KernelError(command, number, words)
             if kind == NLMSG_DONE:
                 break
-            if wanted is None or wanted(data, start + _HEADER.size):
+            if wanted is None or wanted(data, start + HEADER.size):
                 found.append((data, start))
         if interrupted:
             raise DumpInterrupted
-        for data, start in found:
-            yield _decode(codec, data, start)
+        return found
 
 
 def walk(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Yield (type, flags, sequence, offset) of each message in what one recv returned."""
     offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+    while offset + HEADER.size <= len(data):
+        length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
         yield kind, flags, sequence, offset
-        offset += (max(length, _HEADER.size) + 3) & ~3
+        offset += (max(length, HEADER.size) + 3) & ~3
+
+
+def length(data: bytes, start: int) -> int:
+    """Return the length of the message at an offset, header included."""
+    return int(HEADER.unpack_from(data, start)[0])
 
 
 def _decode(codec: type, data: bytes, start: int) -> Any:
@@ -167,12 +187,12 @@ def _decode(codec: type, data: bytes, start: int) -> Any:
 
 def _read_error(data: bytes, start: int) -> tuple[int, str]:
     """Return (errno, the kernel's words) of an acknowledgement; the words may be missing."""
-    length, _, flags, _, _ = _HEADER.unpack_from(data, start)
-    (code,) = struct.unpack_from("=i", data, start + _HEADER.size)
+    length, _, flags, _, _ = HEADER.unpack_from(data, start)
+    (code,) = struct.unpack_from("=i", data, start + HEADER.size)
     words = ""
     if flags & NLM_F_ACK_TLVS:
         # With NETLINK_CAP_ACK only the header of our request is echoed before the attributes.
-        offset, end = start + _HEADER.size + 4 + _HEADER.size, start + length
+        offset, end = start + HEADER.size + 4 + HEADER.size, start + length
         while offset + 4 <= end:
             size, kind = struct.unpack_from("=HH", data, offset)
             if kind & 0x3FFF == NLMSGERR_ATTR_MSG:

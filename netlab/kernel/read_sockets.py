@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 from socket import IPPROTO_TCP, IPPROTO_UDP
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from pyroute2.netlink.nfnetlink.nftsocket import nft_table_msg
 
 from netlab.errors import KernelError
 from netlab.kernel.links import AF_INET, AF_INET6
+from netlab.kernel.netlink import Query
 from netlab.kernel.values import Connection, Flow, Socket
 
 if TYPE_CHECKING:
@@ -24,23 +26,59 @@ SOCK_DIAG_BY_FAMILY = 20
 NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_NFTABLES = 1, 10
 IPCTNL_MSG_CT_GET, NFT_MSG_GETTABLE = 1, 1
 #: Kernel numbers of TCP states (include/net/tcp_states.h); UDP uses 7 for a socket that waits for anyone.
-TCP_STATES = dict(enumerate("ESTAB SYN-SENT SYN-RECV FIN-WAIT-1 FIN-WAIT-2 TIME-WAIT CLOSE CLOSE-WAIT LAST-ACK LISTEN CLOSING".split(), 1))
+TCP_STATES = dict(
+    enumerate(
+        "ESTAB SYN-SENT SYN-RECV FIN-WAIT-1 FIN-WAIT-2 TIME-WAIT CLOSE CLOSE-WAIT LAST-ACK LISTEN CLOSING".split(), 1
+    )
+)
 CONNTRACK_TCP = "NONE SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE SYN_SENT2".split()
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
-_TIME_WAIT, _ALL_STATES = 6, 0xFFF
+_TIME_WAIT, _LISTEN, _ALL_STATES = 6, 10, 0xFFF
 
 
-def read_sockets(socket: NetlinkSocket) -> list[tuple[int, Socket]]:
-    """Read all TCP and UDP sockets but those in TIME-WAIT, each with its inode."""
-    found = []
-    for protocol, name in ((IPPROTO_TCP, "tcp"), (IPPROTO_UDP, "udp")):
-        for family in (AF_INET, AF_INET6):
-            query = inet_diag_req()
-            query["sdiag_family"], query["sdiag_protocol"] = family, protocol
-            query["idiag_states"] = _ALL_STATES & ~(1 << _TIME_WAIT)
-            answers = socket.dump("ss -tuna", SOCK_DIAG_BY_FAMILY, query, codec=inet_diag_msg)
-            found += [_socket(message, name) for message in answers]
+_CONNECTIONS = Query("conntrack -L", NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, nfct_msg())
+_TABLES = Query("nft list tables", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, nft_table_msg())
+
+
+def parse_sockstat(*texts: str | None) -> dict[str, int]:
+    """Return how many sockets are in use, from /proc/net/sockstat and sockstat6: TCP, UDP, TCP6, UDP6."""
+    found = dict.fromkeys(("TCP", "UDP", "TCP6", "UDP6"), 0)
+    for line in "\n".join(text or "" for text in texts).splitlines():
+        name, _, rest = line.partition(": inuse ")
+        if name in found:
+            found[name] = int(rest.split()[0])
     return found
+
+
+def read_sockets(socket: NetlinkSocket, in_use: Mapping[str, int]) -> list[tuple[int, Socket]]:
+    """Read all TCP and UDP sockets but those in TIME-WAIT, each with its inode.
+
+    ``in_use`` (from `parse_sockstat`) saves questions. A list of connected TCP sockets costs milliseconds, whoever
+    they belong to, since the kernel walks a table of the whole machine; so the listening ones are listed first.
+    """
+    found: list[tuple[int, Socket]] = []
+    for name, protocol, family in (
+        ("TCP", IPPROTO_TCP, AF_INET),
+        ("TCP6", IPPROTO_TCP, AF_INET6),
+        ("UDP", IPPROTO_UDP, AF_INET),
+        ("UDP6", IPPROTO_UDP, AF_INET6),
+    ):
+        if not in_use[name]:
+            continue
+        answers = []
+        if protocol == IPPROTO_TCP:
+            answers = socket.dump(_query(protocol, family, 1 << _LISTEN))
+        if len(answers) < in_use[name]:
+            answers = socket.dump(_query(protocol, family, _ALL_STATES & ~(1 << _TIME_WAIT)))
+        found += [_socket(message, name[:3].lower()) for message in answers]
+    return found
+
+
+@functools.cache
+def _query(protocol: int, family: int, states: int) -> Query:
+    question = inet_diag_req()
+    question["sdiag_family"], question["sdiag_protocol"], question["idiag_states"] = family, protocol, states
+    return Query("ss -tuna", SOCK_DIAG_BY_FAMILY, question, inet_diag_msg)
 
 
 def _socket(message: inet_diag_msg, protocol: str) -> tuple[int, Socket]:
@@ -62,9 +100,8 @@ def _socket(message: inet_diag_msg, protocol: str) -> tuple[int, Socket]:
 
 def read_connections(socket: NetlinkSocket) -> tuple[Connection, ...]:
     """Read the conntrack table; empty where the kernel has none."""
-    query = nfct_msg()
     try:
-        found = socket.dump("conntrack -L", NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, query)
+        found = socket.dump(_CONNECTIONS)
     except KernelError as error:
         if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:  # nfnetlink answers so for a subsystem that is not there
             return ()
@@ -105,9 +142,8 @@ def _flow(pair: Any) -> tuple[Flow, int]:
 
 def read_tables(socket: NetlinkSocket) -> tuple[tuple[int, str], ...]:
     """Read which nftables tables there are, as (family, name); iptables-nft keeps its rules in such tables too."""
-    query = nft_table_msg()
     try:
-        found = socket.dump("nft list tables", NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, query)
+        found = socket.dump(_TABLES)
     except KernelError as error:
         if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:
             return ()
@@ -120,6 +156,16 @@ def with_owners(sockets: list[tuple[int, Socket]], owners: Mapping[int, tuple[in
     joined = []
     for inode, value in sockets:
         pid, process = owners.get(inode, (None, ""))
-        joined.append(Socket(value.protocol, value.state, value.local, value.local_port, value.remote, value.remote_port, process, pid))
+        joined.append(
+            Socket(
+                value.protocol,
+                value.state,
+                value.local,
+                value.local_port,
+                value.remote,
+                value.remote_port,
+                process,
+                pid,
+            )
+        )
     return tuple(joined)
-

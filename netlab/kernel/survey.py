@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
 
-from netlab.kernel import links, read, read_rules, read_sockets
-from netlab.kernel.netlink import NetlinkSocket
+from netlab.kernel import links, read, read_links, read_rules, read_sockets
+from netlab.kernel.netlink import NetlinkSocket, Query
 from netlab.kernel.process import output_of
 from netlab.kernel.values import FirewallRule, HostState, Interface, Snapshot
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from netlab.kernel.namespace import Namespace
     from netlab.kernel.sandbox import Sandbox
-    from netlab.kernel.values import Socket
+    from netlab.kernel.values import Connection, Socket
 
 #: Kernel settings that a Snapshot holds, as sysctl(8) names them.
 SYSCTLS = (
@@ -34,7 +34,14 @@ SYSCTLS = (
     "net.netfilter.nf_conntrack_max",
 )
 _SYSCTL_FILES = [f"sys/{key.replace('.', '/')}" for key in SYSCTLS]
+#: How many sockets there are, and how many tracked connections: most hosts have none, and need not be asked.
+_USE_FILES = ["net/sockstat", "net/sockstat6", "sys/net/netfilter/nf_conntrack_count"]
 _LEGACY_FILES = ["net/ip_tables_names", "net/ip6_tables_names"]
+
+
+NETLINK_SOCK_DIAG, NETLINK_NETFILTER = 4, 12
+Files = dict[str, str | None]
+Tables = tuple[tuple[int, str], ...]
 
 
 class Surveyor:
@@ -59,10 +66,10 @@ class Surveyor:
             by_nsid.setdefault(namespace.nsid, namespace.name)
         states = {namespace.name: self._read_links(namespace, by_nsid) for namespace in chosen}
         names = [namespace.name for namespace in chosen]
-        sockets = self._read_sockets(names)
-        files = self._sandbox.request("peek", names=names, keys=_SYSCTL_FILES + _LEGACY_FILES)[0]["values"]
-        legacy = {name: values[len(SYSCTLS) :] for name, values in files.items()}
-        tables, connections = self._read_netfilter(names)
+        files = self._peek(names)
+        legacy = {name: [values[file] for file in _LEGACY_FILES] for name, values in files.items()}
+        sockets = self._read_sockets(files)
+        tables, connections = self._read_netfilter(files)
         rules = read_all_rules(self._sandbox, tables, legacy)
         return {
             name: dataclasses.replace(
@@ -70,7 +77,7 @@ class Surveyor:
                 sockets=sockets[name],
                 rules=rules.get(name, ()),
                 connections=connections[name],
-                sysctls=tuple((key, value) for key, value in zip(SYSCTLS, files[name], strict=False) if value is not None),
+                sysctls=_sysctls(files[name]),
             )
             for name, state in states.items()
         }
@@ -86,7 +93,7 @@ class Surveyor:
                 nsids = self._nsids(namespace)
             return by_nsid.get(nsids.get(nsid, -1))
 
-        interfaces = read.read_interfaces(route, find_host)
+        interfaces = read_links.read_interfaces(route, find_host)
         names = {interface.index: interface.name for interface in interfaces}
         return HostState(
             name=namespace.name,
@@ -103,34 +110,55 @@ class Surveyor:
         """Return, from a namespace's ids of its peers, the ids that the sandbox's own namespace has for them."""
         query = nsidmsg()
         query["attrs"] = [("NETNSA_TARGET_NSID", namespace.nsid)]
-        found = self.base.dump("ip netns list-id", links.RTM_GETNSID, query)
+        found = self.base.dump(Query("ip netns list-id", links.RTM_GETNSID, query))
         return {m.get_attr("NETNSA_NSID"): m.get_attr("NETNSA_CURRENT_NSID", -1) for m in found}
 
-    def _read_sockets(self, names: list[str]) -> dict[str, tuple[Socket, ...]]:
-        found = {}
-        opened = self._sandbox.sockets(list(names), (_socket.AF_NETLINK, _socket.SOCK_RAW, 4))  # NETLINK_SOCK_DIAG
+    def _peek(self, names: list[str]) -> dict[str, Files]:
+        """Read the small files below /proc that say what there is to ask for."""
+        keys = [*_SYSCTL_FILES, *_LEGACY_FILES, *_USE_FILES]
+        values = self._sandbox.request("peek", names=names, keys=keys)[0]["values"]
+        return {name: dict(zip(keys, found, strict=True)) for name, found in values.items()}
+
+    def _read_sockets(self, files: dict[str, Files]) -> dict[str, tuple[Socket, ...]]:
+        found: dict[str, list[tuple[int, Socket]]] = {name: [] for name in files}
+        in_use = {
+            name: read_sockets.parse_sockstat(*(values[file] for file in _USE_FILES[:2]))
+            for name, values in files.items()
+        }
+        names: list[str | None] = [name for name, numbers in in_use.items() if any(numbers.values())]
+        opened = (
+            self._sandbox.sockets(names, (_socket.AF_NETLINK, _socket.SOCK_RAW, NETLINK_SOCK_DIAG)) if names else []
+        )
         for name, sock in zip(names, opened, strict=True):
+            assert name is not None  # noqa: S101 - for the type checker
             with sock:
-                found[name] = read_sockets.read_sockets(NetlinkSocket(sock))
+                found[name] = read_sockets.read_sockets(NetlinkSocket(sock), in_use[name])
         owners = {}
         if any(found.values()):
             raw = self._sandbox.request("socket_owners")[0]["owners"]
             owners = {int(inode): (pid, process) for inode, (pid, process) in raw.items()}
         return {name: read_sockets.with_owners(sockets, owners) for name, sockets in found.items()}
 
-    def _read_netfilter(self, names: list[str]):  # type: ignore[no-untyped-def]
-        tables, connections = {}, {}
-        opened = self._sandbox.sockets(list(names), (_socket.AF_NETLINK, _socket.SOCK_RAW, 12))  # NETLINK_NETFILTER
-        for name, sock in zip(names, opened, strict=True):
+    def _read_netfilter(self, files: dict[str, Files]) -> tuple[dict[str, Tables], dict[str, tuple[Connection, ...]]]:
+        tables: dict[str, Tables] = {}
+        connections: dict[str, tuple[Connection, ...]] = dict.fromkeys(files, ())
+        opened = self._sandbox.sockets(list(files), (_socket.AF_NETLINK, _socket.SOCK_RAW, NETLINK_NETFILTER))
+        for (name, values), sock in zip(files.items(), opened, strict=True):
             with sock:
                 netfilter = NetlinkSocket(sock)
                 tables[name] = read_sockets.read_tables(netfilter)
-                connections[name] = read_sockets.read_connections(netfilter)
+                if values[_USE_FILES[2]] not in {"0", None}:
+                    connections[name] = read_sockets.read_connections(netfilter)
         return tables, connections
 
 
+def _sysctls(values: Files) -> tuple[tuple[str, str], ...]:
+    read_values = ((key, values[file]) for key, file in zip(SYSCTLS, _SYSCTL_FILES, strict=True))
+    return tuple((key, value) for key, value in read_values if value is not None)
+
+
 def read_all_rules(
-    sandbox: Sandbox, tables: dict[str, tuple[tuple[int, str], ...]], legacy: dict[str, list[str | None]]
+    sandbox: Sandbox, tables: dict[str, Tables], legacy: dict[str, list[str | None]]
 ) -> dict[str, tuple[FirewallRule, ...]]:
     """Read the rules of the hosts that have any, all at once."""
     wanted: list[tuple[str, tuple[str, ...]]] = []
@@ -159,15 +187,20 @@ def read_all_rules(
 
 def compose(name: str, states: dict[str, HostState]) -> Snapshot:
     """Join what was read of each host; name the far ends of cables, which only the other host's list can tell."""
-    names = {(state.name, interface.index): interface.name for state in states.values() for interface in state.interfaces}
+    names = {
+        (state.name, interface.index): interface.name for state in states.values() for interface in state.interfaces
+    }
 
     def named(interface: Interface) -> Interface:
         peer = interface.peer
         if peer is None or peer.interface or peer.host is None:
             return interface
-        return dataclasses.replace(interface, peer=dataclasses.replace(peer, interface=names.get((peer.host, peer.index), "")))
+        return dataclasses.replace(
+            interface, peer=dataclasses.replace(peer, interface=names.get((peer.host, peer.index), ""))
+        )
 
     hosts = tuple(
-        dataclasses.replace(state, interfaces=tuple(named(interface) for interface in state.interfaces)) for state in states.values()
+        dataclasses.replace(state, interfaces=tuple(named(interface) for interface in state.interfaces))
+        for state in states.values()
     )
     return Snapshot(name, time.time(), hosts)
