@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from proxy_objects import Maker, Manifest, changes, fields, state
 
-from netlab.kubernetes.proxy import Family, Inventory, Settings, State, iptables, nftables
-from netlab.kubernetes.rulesets import NftTable, Tables, read_listing
+from netlab.kubernetes.proxy import Family, Inventory, Settings, State, batches, iptables, nftables
+from netlab.kubernetes.rulesets import NftTable, Tables, read_listing, read_tables
 
 if TYPE_CHECKING:
     from conftest import Kernel
@@ -127,6 +127,73 @@ def test_the_kernel_agrees_on_nftables_changes(kernel: Kernel, states: tuple[Sta
     assert not kernel.must("nft", "list", "ruleset")
 
 
+@PURE
+@given(two_states("iptables"), st.sampled_from([40, 100, 10_000]))
+def test_iptables_batches_do_the_same(states: tuple[State, State], size: int) -> None:
+    """A text cut into small transactions does what the whole one does, and never names a chain that is not there."""
+    old, new = (iptables.build(each) for each in states)
+    start, sync = iptables.first(old), iptables.smallest(old, new)
+    cut = [batches.split_iptables(text, size) for text in (start, sync)]
+    assert _chains(*cut) == _chains(start, sync)
+    for text in cut:
+        assert all(len(part.splitlines()) <= size + 2 for part in text.split("COMMIT\n"))
+
+
+@PURE
+@given(two_states("nftables"))
+def test_nftables_batches_do_the_same(states: tuple[State, State]) -> None:
+    """A script cut into small transactions does what the whole one does."""
+    old, new = (nftables.build(each) for each in states)
+    whole, parts = NftTable(), NftTable()
+    for script in (nftables.first(old), nftables.partial(old, new), nftables.sweep(old, new)):
+        whole.apply(script)
+        for part in batches.split_nft(script, 100):
+            parts.apply(part)
+    assert whole == parts
+
+
+@pytest.mark.kernel
+def test_an_ordinary_users_lab_takes_a_thousand_services(kernel: Kernel) -> None:
+    """What is too long for one transaction in a user namespace works in batches, and gives the same rules."""
+    known = Settings(Family.IPV4, node_port_addresses=("192.168.0.2",))
+    objects = [item for index in range(1000) for item in _plain_service(index)]
+    known_state = state(known, objects)
+    rules, table = iptables.build(known_state), nftables.build(known_state)
+    kernel.clear()
+    kernel.restore(Family.IPV4, batches.split_iptables(iptables.first(rules)))
+    assert read_tables(kernel.save(Family.IPV4)).own == read_tables(iptables.first(rules)).own
+    kernel.clear()
+    for script in batches.split_nft(nftables.first(table)):
+        kernel.nft(script)
+    listed = read_listing(kernel.table(Family.IPV4))
+    assert len(listed["map service-ips {"]) == len(table.elements["service-ips"]) + 2
+
+
+@pytest.mark.kernel
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    states=st.sampled_from(["iptables", "nftables"]).flatmap(lambda mode: st.tuples(st.just(mode), two_states(mode)))
+)
+def test_the_kernel_takes_batches(kernel: Kernel, states: tuple[str, tuple[State, State]]) -> None:
+    """Every batch is accepted after the ones before it: chains are there before rules lead to them."""
+    mode, (before, after) = states
+    family = before.settings.family
+    kernel.clear()
+    if mode == "iptables":
+        old, new = iptables.build(before), iptables.build(after)
+        for text in (iptables.first(old), iptables.smallest(old, new)):
+            kernel.restore(family, batches.split_iptables(text, 40))
+        cut = _without_counters(kernel.save(family))
+        assert cut == _without_counters(kernel.saved(family, iptables.first(new)))
+    else:
+        table, next_table = nftables.build(before), nftables.build(after)
+        for script in (nftables.first(table), nftables.partial(table, next_table), nftables.sweep(table, next_table)):
+            for part in batches.split_nft(script, 100):
+                kernel.nft(part)
+        listing = read_listing(kernel.table(family))
+        assert listing == read_listing(kernel.listed(family, nftables.first(next_table)))
+
+
 @pytest.mark.kernel
 def test_a_changed_service_among_many_is_a_few_edits(kernel: Kernel) -> None:
     """One Service added, one gone, one without endpoints: rules are moved by number, and land in the right place."""
@@ -154,13 +221,13 @@ def _plain_service(index: int) -> list[Manifest]:
         {
             "kind": "Service",
             "metadata": {"name": name},
-            "spec": {"clusterIP": f"10.96.0.{index}", "ports": [{"port": 80}]},
+            "spec": {"clusterIP": f"10.96.{index // 250}.{index % 250}", "ports": [{"port": 80}]},
         },
         {
             "kind": "EndpointSlice",
             "addressType": "IPv4",
             "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
-            "endpoints": [{"addresses": [f"10.244.0.{index}"]}],
+            "endpoints": [{"addresses": [f"10.244.{index // 250}.{index % 250}"]}],
             "ports": [{"port": 80}],
         },
     ]

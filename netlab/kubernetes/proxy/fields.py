@@ -46,14 +46,12 @@ class Field:
 
     def refuse(self, expected: str) -> ManifestError:
         """Return the error that says what was expected here."""
-        document, steps = self._way()
+        document, *steps = self.way()
         return ManifestError(document, ".".join(steps).replace(".[", "["), expected, self.value)
 
-    def _way(self) -> tuple[str, list[str]]:
-        if self._parent is None:
-            return self._key, []
-        document, steps = self._parent._way()
-        return document, [*steps, self._key]
+    def way(self) -> list[str]:
+        """Return the name of the document and the keys that lead here."""
+        return [self._key] if self._parent is None else [*self._parent.way(), self._key]
 
     def get(self, key: str) -> Field:
         """Return the field ``key`` of this object; absent ones hold None."""
