@@ -51,17 +51,23 @@ class Addressing:
         self, destination: str | IPNetwork, *, via: str | None = None, interface: str | None = None, **options: Any
     ) -> None:
         """Remove a route; what is not said may be anything."""
-        self.namespace.apply(links.route(self.name, self._route(destination, via, interface, options, add=False), "del"))
+        self.namespace.apply(
+            links.route(self.name, self._route(destination, via, interface, options, add=False), "del")
+        )
 
     def _route(
         self, destination: object, via: str | None, interface: str | None, options: dict[str, Any], *, add: bool = True
     ) -> links.RouteSpec:
         if unknown := set(options) - _ROUTE_OPTIONS:
-            raise InvalidInputError(f"A route has the options {', '.join(sorted(_ROUTE_OPTIONS))}; not {', '.join(sorted(unknown))}.")
+            raise InvalidInputError(
+                f"A route has the options {', '.join(sorted(_ROUTE_OPTIONS))}; not {', '.join(sorted(unknown))}."
+            )
         gateway = check.address(via, "A gateway") if via is not None else None
         kind = options.get("kind", "unicast")
         if kind not in links.RTN_TYPES:
-            raise InvalidInputError(f"The kind of a route must be one of {', '.join(links.RTN_TYPES)}; {kind!r} is not.")
+            raise InvalidInputError(
+                f"The kind of a route must be one of {', '.join(links.RTN_TYPES)}; {kind!r} is not."
+            )
         if add and kind == "unicast" and gateway is None and interface is None:
             raise InvalidInputError(f"A route to {destination} needs a way: via= a gateway, or interface=.")
         source, metric = options.get("source"), options.get("metric")
@@ -88,7 +94,9 @@ class Addressing:
 
     def remove_neighbour(self, interface: str, address: str) -> None:
         """Remove an entry of the neighbour table."""
-        self.namespace.apply(links.neighbour(self.name, self._interface(interface), check.address(address), None, add=False))
+        self.namespace.apply(
+            links.neighbour(self.name, self._interface(interface), check.address(address), None, add=False)
+        )
 
     def add_fdb(self, interface: str, mac: str, destination: str | None = None) -> None:
         """Write down behind which port a MAC address is, or with ``destination`` behind which VXLAN end (bridge(8))."""
@@ -98,7 +106,9 @@ class Addressing:
     def remove_fdb(self, interface: str, mac: str, destination: str | None = None) -> None:
         """Remove an entry of the forwarding table."""
         target = check.address(destination) if destination is not None else None
-        self.namespace.apply(links.fdb(self.name, self._interface(interface), check.mac_address(mac), target, add=False))
+        self.namespace.apply(
+            links.fdb(self.name, self._interface(interface), check.mac_address(mac), target, add=False)
+        )
 
     def _interface(self, name: str) -> tuple[str, int]:
         return check.interface_name(name), self.namespace.index(name)

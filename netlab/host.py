@@ -131,7 +131,11 @@ class Host(Interfaces, Addressing):
     # -- packets -------------------------------------------------------------------
 
     def capture(
-        self, interface: str = "any", *, filter: str | None = None, path: str | os.PathLike[str] | None = None  # noqa: A002
+        self,
+        interface: str = "any",
+        *,
+        filter: str | None = None,
+        path: str | os.PathLike[str] | None = None,  # noqa: A002
     ) -> Capture:
         """Capture packets on an interface, or on "any"; use it in a ``with`` block.
 
@@ -159,7 +163,9 @@ class Host(Interfaces, Addressing):
         line = f"{check.address(address)}\t{' '.join(check.host_name(name) for name in names)}\n"
         self._write("hosts", self.read_file("hosts") + line)
 
-    def set_resolv_conf(self, nameservers: Sequence[str], *, search: Sequence[str] = (), options: Sequence[str] = ()) -> None:
+    def set_resolv_conf(
+        self, nameservers: Sequence[str], *, search: Sequence[str] = (), options: Sequence[str] = ()
+    ) -> None:
         """Write the /etc/resolv.conf that commands of this host see (resolv.conf(5))."""
         lines = [f"nameserver {check.address(server)}" for server in nameservers]
         lines += [f"search {' '.join(check.word(domain, 'A search domain') for domain in search)}"] if search else []

@@ -49,7 +49,9 @@ class Interfaces:
         other end until `add_fdb` gives it some.
         """
         if unknown := set(options) - _VXLAN_OPTIONS:
-            raise InvalidInputError(f"A VXLAN interface takes the options port, learning and mtu; not {', '.join(sorted(unknown))}.")
+            raise InvalidInputError(
+                f"A VXLAN interface takes the options port, learning and mtu; not {', '.join(sorted(unknown))}."
+            )
         vxlan = links.Vxlan(
             vni=check.number(vni, "A VXLAN network identifier", 0, check.LARGEST_VNI),
             local=check.address(local) if local is not None else None,
@@ -65,7 +67,9 @@ class Interfaces:
         """Add a macvlan interface on a parent of this host and set it up; with ``host`` it is moved there."""
         check.interface_name(name)
         if mode not in _MACVLAN_MODES:
-            raise InvalidInputError(f"The mode of a macvlan must be one of {', '.join(_MACVLAN_MODES)}; {mode!r} is not.")
+            raise InvalidInputError(
+                f"The mode of a macvlan must be one of {', '.join(_MACVLAN_MODES)}; {mode!r} is not."
+            )
         self._add(name, links.add_macvlan(self.name, name, self._interface(parent), mode), up=host is None)
         if host is not None:
             with self._undo(lambda: self.delete_link(name)):
@@ -114,7 +118,11 @@ class Interfaces:
             self.namespace.apply(links.set_link(self.name, interface, index, **changes))
 
     def _restore(self, name: str, before: Any) -> None:
-        back = {"up": bool(before["flags"] & links.IFF_UP), "mtu": before.get_attr("IFLA_MTU"), "mac": before.get_attr("IFLA_ADDRESS")}
+        back = {
+            "up": bool(before["flags"] & links.IFF_UP),
+            "mtu": before.get_attr("IFLA_MTU"),
+            "mac": before.get_attr("IFLA_ADDRESS"),
+        }
         for key, value in {**back, "new_name": name}.items():
             # A part that was not changed, or cannot be set on this kind of interface, needs no way back.
             with contextlib.suppress(KernelError):

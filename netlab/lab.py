@@ -154,14 +154,18 @@ class Lab:
             taken = {host.namespace.inode: set(host.namespace.names().values()) for host in ends}
             chosen = []
             for host in ends:
-                name = next(f"eth{number}" for number in itertools.count() if f"eth{number}" not in taken[host.namespace.inode])
+                name = next(
+                    f"eth{number}" for number in itertools.count() if f"eth{number}" not in taken[host.namespace.inode]
+                )
                 taken[host.namespace.inode].add(name)
                 chosen.append(name)
         elif isinstance(names, tuple | list) and len(names) == len(ends):
             chosen = [check.interface_name(name) for name in names]
         else:
             raise InvalidInputError(f'The names of a cable\'s ends are two, such as ("p1", "eth0"); not {names!r}.')
-        first, second = (links.VethEnd(name, host.namespace.netns, host.name) for name, host in zip(chosen, ends, strict=True))
+        first, second = (
+            links.VethEnd(name, host.namespace.netns, host.name) for name, host in zip(chosen, ends, strict=True)
+        )
         return first, second
 
     # -- looking ------------------------------------------------------------------
@@ -234,4 +238,3 @@ def _addresses(given: str | Sequence[str] | None) -> list[Any]:
     if given is None:
         return []
     return [check.interface_address(address) for address in ([given] if isinstance(given, str) else given)]
-

@@ -26,7 +26,9 @@ class Server:
         if process.stdout.readline() != b"ready\n":
             reason = process.stderr.read().decode(errors="replace").strip()
             process.close()
-            raise CommandError(f"Host {process.host!r} cannot serve {protocol} port {port}: {reason}", returncode=process.returncode)
+            raise CommandError(
+                f"Host {process.host!r} cannot serve {protocol} port {port}: {reason}", returncode=process.returncode
+            )
 
     @staticmethod
     def command(label: str, protocol: str, address: str, port: int) -> list[str]:

@@ -133,7 +133,11 @@ class Watcher:
                 return
             poked, self._poked = self._poked, set()
             hosts = lab.hosts
-            dirty = {name for name, host in hosts.items() if name in poked or name not in states or host.namespace.nsid in nsids}
+            dirty = {
+                name
+                for name, host in hosts.items()
+                if name in poked or name not in states or host.namespace.nsid in nsids
+            }
             now = time.monotonic()
             if now >= next_glance:
                 next_glance = now + GLANCE

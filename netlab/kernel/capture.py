@@ -72,7 +72,9 @@ class Capture:
         """Start: every packet from here on is kept."""
         if self._thread is not None:
             raise LabError("This capture has run already; make a new one with host.capture(...).")
-        (self._socket,) = self._namespace.sandbox.sockets([self._namespace.name], (_socket.AF_PACKET, _socket.SOCK_RAW, 0))
+        (self._socket,) = self._namespace.sandbox.sockets(
+            [self._namespace.name], (_socket.AF_PACKET, _socket.SOCK_RAW, 0)
+        )
         self._prepare(self._socket)
         self._stopping, self._stop = os.pipe()
         self._thread = threading.Thread(target=self._collect, name=f"capture {self.host}/{self.interface}", daemon=True)
@@ -119,7 +121,9 @@ class Capture:
                     return found[:count]
                 if not self._arrived.wait(max(deadline - time.monotonic(), 0)) and time.monotonic() >= deadline:
                     what = f"{layer} packets" if layer else "packets"
-                    raise LabError(f"{len(found)} of {count} {what} passed {self.interface} of {self.host} in {timeout:g} s.")
+                    raise LabError(
+                        f"{len(found)} of {count} {what} passed {self.interface} of {self.host} in {timeout:g} s."
+                    )
 
     def _collect(self) -> None:
         with self._socket as sock, selectors.DefaultSelector() as selector:

@@ -28,12 +28,19 @@ def host_name(name: object) -> str:
     """Return a host's name if it can be a hostname (RFC 1123): letters, digits, hyphens, dots, at most 63."""
     if isinstance(name, str) and name.isascii() and _HOST.fullmatch(name) and ".." not in name:
         return name
-    raise _wrong("The name of a host", "1 to 63 letters, digits, hyphens or dots, with a letter or digit at both ends", name)
+    raise _wrong(
+        "The name of a host", "1 to 63 letters, digits, hyphens or dots, with a letter or digit at both ends", name
+    )
 
 
 def interface_name(name: object) -> str:
     """Return an interface's name if the kernel takes it (dev_valid_name): at most 15 visible characters."""
-    if isinstance(name, str) and _INTERFACE.fullmatch(name) and name not in {".", "..", "all", "default"} and not set(name) & set("/:%\"'"):
+    if (
+        isinstance(name, str)
+        and _INTERFACE.fullmatch(name)
+        and name not in {".", "..", "all", "default"}
+        and not set(name) & set("/:%\"'")
+    ):
         return name
     raise _wrong("The name of an interface", "1 to 15 visible ASCII characters without / : % or quotes", name)
 
@@ -43,11 +50,18 @@ def interface_address(address: object) -> IPInterface:
     if isinstance(address, (ipaddress.IPv4Interface, ipaddress.IPv6Interface)):
         return address
     try:
-        if isinstance(address, str) and address.count("/") == 1 and "%" not in address and address.partition("/")[2].isdecimal():
+        if (
+            isinstance(address, str)
+            and address.count("/") == 1
+            and "%" not in address
+            and address.partition("/")[2].isdecimal()
+        ):
             return ipaddress.ip_interface(address)
     except ValueError:
         pass  # the message below says what was expected  # noqa: S110
-    raise _wrong("The address of an interface", "an address with its prefix length, such as 10.0.0.1/24 or fd00::1/64", address)
+    raise _wrong(
+        "The address of an interface", "an address with its prefix length, such as 10.0.0.1/24 or fd00::1/64", address
+    )
 
 
 def address(value: object, what: str = "The address") -> IPAddress:

@@ -101,7 +101,12 @@ class Process:
             self._status, write_end = os.pipe()
             ours.callback(os.close, self._status)
             theirs.callback(os.close, write_end)
-            environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{_PATH}".lstrip(":"), "NETLAB_HOST": host, **(env or {})}
+            environment = {
+                **os.environ,
+                "PATH": f"{os.environ.get('PATH', '')}:{_PATH}".lstrip(":"),
+                "NETLAB_HOST": host,
+                **(env or {}),
+            }
             try:
                 reply, _ = sandbox.request(
                     "spawn", (*numbers, write_end), name=host, argv=list(argv), env=environment, cwd=cwd or os.getcwd()
@@ -218,7 +223,9 @@ class Process:
             while selector.get_map():
                 ready = selector.select(None if deadline is None else max(deadline - time.monotonic(), 0))
                 if not ready and deadline is not None and time.monotonic() >= deadline:
-                    raise CommandTimeoutError("", stdout=_text(printed[self.stdout]), stderr=_text(printed[self.stderr]))
+                    raise CommandTimeoutError(
+                        "", stdout=_text(printed[self.stdout]), stderr=_text(printed[self.stderr])
+                    )
                 for key, _ in ready:
                     if key.fileobj is self.stdin:
                         pending = self._feed(pending)
@@ -260,7 +267,9 @@ def run(process: Process, data: bytes = b"", timeout: float | None = None) -> Re
     for stream in (process.stdout, process.stderr):
         if stream is not None:
             stream.close()
-    return Result(process.host, process.args, process.wait(), stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+    return Result(
+        process.host, process.args, process.wait(), stdout.decode(errors="replace"), stderr.decode(errors="replace")
+    )
 
 
 def output_of(sandbox: Sandbox, commands: list[tuple[str, tuple[str, ...]]]) -> dict[tuple[str, tuple[str, ...]], str]:

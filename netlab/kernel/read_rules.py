@@ -50,14 +50,20 @@ def parse_nft(listing: str, text: str, skip: frozenset[tuple[str, str]] = frozen
             continue
         if "chain" in entry:
             if item.get("policy"):
-                found.append(FirewallRule("nft", *where, item["name"], 0, "", policy=item["policy"].upper(), handle=item["handle"]))
+                found.append(
+                    FirewallRule(
+                        "nft", *where, item["name"], 0, "", policy=item["policy"].upper(), handle=item["handle"]
+                    )
+                )
             continue
         key = (*where, item["chain"])
         numbers[key] = numbers.get(key, 0) + 1
         counter = next((part["counter"] for part in item["expr"] if isinstance(part.get("counter"), dict)), {})
         sentence = words.get((*where, item["handle"]), "")
         found.append(
-            FirewallRule("nft", *key, numbers[key], sentence, counter.get("packets"), counter.get("bytes"), handle=item["handle"])
+            FirewallRule(
+                "nft", *key, numbers[key], sentence, counter.get("packets"), counter.get("bytes"), handle=item["handle"]
+            )
         )
     return tuple(found)
 

@@ -74,12 +74,18 @@ class Sandbox:
         except TimeoutError:
             data = b""
         self._control.settimeout(None)
-        reply = json.loads(data) if data else {"errno": errno.EIO, "error": "its first process did not start", "call": sys.executable}
+        reply = (
+            json.loads(data)
+            if data
+            else {"errno": errno.EIO, "error": "its first process did not start", "call": sys.executable}
+        )
         if "ready" not in reply:
             self.close()
             raise SandboxError(explain_refusal(reply["errno"], reply["error"], reply["call"]))
 
-    def request(self, operation: str, descriptors: tuple[int, ...] = (), /, **arguments: Any) -> tuple[dict[str, Any], list[int]]:
+    def request(
+        self, operation: str, descriptors: tuple[int, ...] = (), /, **arguments: Any
+    ) -> tuple[dict[str, Any], list[int]]:
         """Ask the first process for something; return its reply and the descriptors that came along.
 
         Raises ClosedError when the sandbox is gone and KernelError with the failed call otherwise.
@@ -94,7 +100,9 @@ class Sandbox:
                 socket.send_fds(self._control, [message], descriptors)
                 data, received, _, _ = socket.recv_fds(self._control, 1 << 22, MAX_DESCRIPTORS)
             except OSError as error:
-                raise ClosedError(f"The sandbox of this lab has ended ({error}). Make a new one with Lab(...).") from None
+                raise ClosedError(
+                    f"The sandbox of this lab has ended ({error}). Make a new one with Lab(...)."
+                ) from None
         if not data:
             raise ClosedError("The sandbox of this lab has ended. Make a new one with Lab(...).")
         reply: dict[str, Any] = json.loads(data)
@@ -141,7 +149,10 @@ def _end(control: socket.socket, process: subprocess.Popen[bytes]) -> None:
 def explain_refusal(number: int, words: str, call: str) -> str:
     """Say why a sandbox could not be made and what to do, from the call that failed (user_namespaces(7))."""
     text = f"The sandbox cannot be made: {call}: {words} ({errno.errorcode.get(number, number)})."
-    if _switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" and number in {errno.EPERM, errno.EACCES}:
+    if _switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" and number in {
+        errno.EPERM,
+        errno.EACCES,
+    }:
         return (
             f"{text} AppArmor restricts user namespaces on this machine (Ubuntu 23.10 and later). "
             "Allow them until the next start with: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"

@@ -48,5 +48,7 @@ class Sysctls:
             if error.errno == errno.ENOENT:
                 text = f"Host {self._host!r} has no kernel setting {path.replace('/', '.')}. {_ADVICE[errno.ENOENT]}"
                 raise NotFoundError(text) from None
-            raise KernelError(command, error.errno or errno.EIO, error.reason, _ADVICE.get(error.errno or 0, "")) from None
+            raise KernelError(
+                command, error.errno or errno.EIO, error.reason, _ADVICE.get(error.errno or 0, "")
+            ) from None
         return reply
