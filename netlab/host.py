@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from netlab.errors import CommandError, InvalidInputError
 from netlab.interfaces import Interfaces
 from netlab.kernel import check
 from netlab.kernel.capture import Capture
-from netlab.kernel.process import DEVNULL, PIPE, Process, Result, Streams, describe_status, run
+from netlab.kernel.process import DEVNULL, PIPE, Place, Process, Result, Streams, describe_status, run
 from netlab.kernel.sysctl import Sysctls
 from netlab.server import Server
 
@@ -63,8 +64,9 @@ class Host(Interfaces, Addressing):
         data = input.encode() if isinstance(input, str) else input
         result = run(self.popen(*argv, stdin=PIPE if data else DEVNULL, env=env), data, timeout)
         if check and not result.ok:
+            status = describe_status(result.returncode)
             raise CommandError(
-                f"{' '.join(argv)} failed in {self.name} ({describe_status(result.returncode)}): {result.stderr.strip()}",
+                f"{shlex.join(argv)} failed in {self.name} ({status}): {result.stderr.strip()}",
                 returncode=result.returncode,
                 stdout=result.stdout,
                 stderr=result.stderr,
@@ -88,7 +90,9 @@ class Host(Interfaces, Addressing):
         if unknown := set(options) - {"env", "cwd"}:
             raise InvalidInputError(f"popen takes the options env and cwd; not {', '.join(sorted(unknown))}.")
         streams = Streams(stdin, stdout, stderr)
-        return Process(self.namespace.sandbox, self.name, argv, streams, options.get("env"), options.get("cwd"))
+        return Process(
+            self.namespace.sandbox, self.name, argv, streams, Place(options.get("env") or {}, options.get("cwd"))
+        )
 
     def serve(self, port: int, *, protocol: str = "tcp", address: str | None = None) -> Server:
         """Start a server that says who answered and who called: HTTP over TCP, or JSON datagrams with protocol="udp".
@@ -134,8 +138,8 @@ class Host(Interfaces, Addressing):
         self,
         interface: str = "any",
         *,
-        filter: str | None = None,
-        path: str | os.PathLike[str] | None = None,  # noqa: A002
+        filter: str | None = None,  # noqa: A002 - the word that every capture program uses
+        path: str | os.PathLike[str] | None = None,
     ) -> Capture:
         """Capture packets on an interface, or on "any"; use it in a ``with`` block.
 

@@ -148,7 +148,10 @@ class Interfaces:
         self.namespace.apply(links.set_port(self.name, *self._interface(interface), **options))
 
     def shape(self, interface: str, rate: str, *, burst: int = 32_000, limit: int = 256_000) -> None:
-        """Slow down what leaves by an interface with a token bucket: rate such as "10mbit", burst and queue in bytes (tc-tbf(8))."""
+        """Slow down what leaves by an interface with a token bucket (tc-tbf(8)).
+
+        ``rate`` is a text such as "10mbit"; ``burst`` and ``limit``, the length of the queue, are in bytes.
+        """
         sizes = (check.number(burst, "A burst", 1, 2**31), check.number(limit, "A queue's limit", 1, 2**31))
         self.namespace.apply(links.shape(self.name, self._interface(interface), check.rate(rate), *sizes))
 

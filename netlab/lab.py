@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from netlab.errors import InvalidInputError, NotFoundError
 from netlab.host import Host
@@ -159,7 +159,7 @@ class Lab:
                 )
                 taken[host.namespace.inode].add(name)
                 chosen.append(name)
-        elif isinstance(names, tuple | list) and len(names) == len(ends):
+        elif len(names) == len(ends):
             chosen = [check.interface_name(name) for name in names]
         else:
             raise InvalidInputError(f'The names of a cable\'s ends are two, such as ("p1", "eth0"); not {names!r}.')
@@ -225,7 +225,7 @@ class Lab:
         for farewell in self._farewells:
             farewell()
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 

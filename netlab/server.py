@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from netlab.errors import CommandError
 from netlab.workloads import echo
@@ -44,7 +44,7 @@ class Server:
         """End the server; may be called twice."""
         self.process.close()
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 

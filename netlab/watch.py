@@ -195,7 +195,7 @@ class Watcher:
             for subscription in list(self._subscriptions):
                 try:
                     subscription.callback(snapshot)
-                except Exception:
+                except Exception:  # noqa: BLE001 - one failing subscriber must not stop the others
                     _log.exception("a subscriber of lab %s failed", snapshot.lab)
 
 

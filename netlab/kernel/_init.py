@@ -258,7 +258,7 @@ class Init:
     # -- processes ---------------------------------------------------------------
 
     def do_spawn(self, stdio: list[int], name: str, argv: list[str], env: dict[str, str], cwd: str) -> Reply:
-        """Start a command in a host; four descriptors come along: stdin, stdout, stderr, and one for its exit status."""
+        """Start a command in a host; along come descriptors for stdin, stdout, stderr and its exit status."""
         host = self.furnish(name)
         failed, report = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
@@ -362,7 +362,7 @@ class Init:
                     owners.setdefault(target[8:-1], (int(entry), process))
         return {"owners": owners}, []
 
-    def do_info(self, _: list[int], processes: bool = False) -> Reply:
+    def do_info(self, _: list[int], *, processes: bool = False) -> Reply:
         """Describe the sandbox: its label, its hosts, and on request what runs in them."""
         hosts: dict[str, Any] = {name: {"inode": os.fstat(host.net).st_ino} for name, host in self.hosts.items()}
         if processes:
@@ -371,7 +371,7 @@ class Init:
         return {"label": self.label, "privileged": self.privileged, "hosts": hosts}, []
 
     def do_enter(self, _: list[int], name: str) -> Reply:
-        """Reply with descriptors of all namespaces of a host, in the order of KINDS (no user namespace if privileged)."""
+        """Reply with descriptors of all namespaces of a host, and their kinds (no user namespace if privileged)."""
         if name not in self.hosts:
             return {"errno": errno.ENOENT, "error": "no such host", "call": name, "hosts": list(self.hosts)}, []
         host = self.furnish(name)
@@ -434,7 +434,7 @@ class Loop:
                 self.reply(visitor, data, descriptors)
                 return
         except (OSError, ValueError):
-            pass  # a visitor who breaks off or talks nonsense gets no answer  # noqa: S110
+            pass  # a visitor who breaks off or talks nonsense gets no answer
         self.selector.unregister(visitor)
         visitor.close()
 

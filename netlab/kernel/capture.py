@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import selectors
 import socket as _socket
@@ -10,7 +11,7 @@ import struct
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from netlab.errors import InvalidInputError, LabError, MissingFeatureError
 from netlab.kernel.packets import ETHERNET, RAW_IP, Packet, write_pcapng
@@ -68,7 +69,7 @@ class Capture:
         """Return how many packets there are so far."""
         return len(self._packets)
 
-    def __enter__(self) -> Capture:
+    def __enter__(self) -> Self:
         """Start: every packet from here on is kept."""
         if self._thread is not None:
             raise LabError("This capture has run already; make a new one with host.capture(...).")
@@ -144,7 +145,7 @@ class Capture:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno == 100:  # ENETDOWN: the interface went down; it may come up again
+                if error.errno == errno.ENETDOWN:  # the interface went down; it may come up again
                     continue
                 raise
             if (packet := self._packet(data, ancillary, sender)) is not None:

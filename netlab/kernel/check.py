@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netlab.errors import InvalidInputError
 
@@ -58,7 +58,7 @@ def interface_address(address: object) -> IPInterface:
         ):
             return ipaddress.ip_interface(address)
     except ValueError:
-        pass  # the message below says what was expected  # noqa: S110
+        pass  # the message below says what was expected
     raise _wrong(
         "The address of an interface", "an address with its prefix length, such as 10.0.0.1/24 or fd00::1/64", address
     )
@@ -72,11 +72,11 @@ def address(value: object, what: str = "The address") -> IPAddress:
         if isinstance(value, str) and "%" not in value:
             return ipaddress.ip_address(value)
     except ValueError:
-        pass  # the message below says what was expected  # noqa: S110
+        pass  # the message below says what was expected
     raise _wrong(what, "an IP address without a prefix, such as 10.0.0.1 or fd00::1", value)
 
 
-def network(value: object, version: int = 4) -> IPNetwork:
+def network(value: Any, version: int = 4) -> IPNetwork:
     """Return a destination: a network such as 10.1.0.0/16, one address, or "default" (of the version given)."""
     if isinstance(value, (ipaddress.IPv4Network, ipaddress.IPv6Network)):
         return value

@@ -65,7 +65,8 @@ def _new_link(command: str, name: str, kind: str, data: list[tuple[str, Any]], *
 def add_veth(one: VethEnd, other: VethEnd, mtu: int | None = None) -> Request:
     """Make a veth pair; send it in the namespace of the first end (veth(4))."""
     mtu_words = f" mtu {mtu}" if mtu else ""
-    command = f"ip -n {one.host} link add {one.name}{mtu_words} type veth peer name {other.name}{mtu_words} netns {other.host}"
+    far = f"{other.name}{mtu_words} netns {other.host}"
+    command = f"ip -n {one.host} link add {one.name}{mtu_words} type veth peer name {far}"
     peer: list[tuple[str, Any]] = [("IFLA_IFNAME", other.name), ("IFLA_NET_NS_FD", other.netns)]
     if mtu is not None:
         peer.append(("IFLA_MTU", mtu))
@@ -240,9 +241,10 @@ class RouteSpec:
         return " ".join([*words, *(["onlink"] if self.onlink else [])])
 
 
+_FAR_GATEWAY = "The gateway must be in a network that this host reaches directly: look at `ip addr` and `ip route`."
 _ROUTE_ADVICE = {
-    errno.ENETUNREACH: "The gateway must be in a network that this host reaches directly: look at `ip addr` and `ip route`.",
-    errno.EHOSTUNREACH: "The gateway must be in a network that this host reaches directly: look at `ip addr` and `ip route`.",
+    errno.ENETUNREACH: _FAR_GATEWAY,
+    errno.EHOSTUNREACH: _FAR_GATEWAY,
     errno.ENETDOWN: "The interface is down; set it up first.",
     errno.EEXIST: "There is such a route already; remove it first, or use replace_route.",
     errno.ESRCH: "There is no such route; `ip route` lists those that are there.",

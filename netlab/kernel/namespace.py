@@ -32,7 +32,10 @@ FIRST_SYSCTLS = {
 
 
 class Namespace:
-    """A network namespace: its name, inode, descriptor and route socket; ``nsid`` is its id in the sandbox's own one."""
+    """A network namespace: its name, inode, descriptor and route socket.
+
+    ``nsid`` is the id that the sandbox's own namespace has for it.
+    """
 
     def __init__(self, sandbox: Sandbox, name: str, nsid: int, share: str | None = None) -> None:
         """Make the namespace, or with ``share`` enter that of another host."""

@@ -56,7 +56,7 @@ class Packet:
         return str(self.layers.summary())
 
     def __contains__(self, layer: str) -> bool:
-        """Tell whether a layer is in the packet, by scapy's name: "ARP", "TCP", "ICMP", …"""
+        """Tell whether a layer is in the packet, by scapy's name: "ARP", "TCP", "ICMP" and so on."""
         return layer in self.layers
 
     def __str__(self) -> str:

@@ -11,8 +11,9 @@ import shlex
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self
 
 from netlab.errors import ClosedError, CommandError, CommandTimeoutError, KernelError
 
@@ -73,6 +74,14 @@ class Streams:
     stderr: IO[bytes] | int = PIPE
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command starts: more environment variables, and a working directory (ours if none is given)."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+
+
 class Process:
     """A live process in a host; it ends with the lab at the latest.
 
@@ -86,8 +95,7 @@ class Process:
         host: str,
         argv: Sequence[str],
         streams: Streams,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
+        place: Place = Place(),
     ) -> None:
         """Start it; raises CommandError where it cannot be started."""
         self.host, self.args = host, tuple(argv)
@@ -105,11 +113,16 @@ class Process:
                 **os.environ,
                 "PATH": f"{os.environ.get('PATH', '')}:{_PATH}".lstrip(":"),
                 "NETLAB_HOST": host,
-                **(env or {}),
+                **place.env,
             }
             try:
                 reply, _ = sandbox.request(
-                    "spawn", (*numbers, write_end), name=host, argv=list(argv), env=environment, cwd=cwd or os.getcwd()
+                    "spawn",
+                    (*numbers, write_end),
+                    name=host,
+                    argv=list(argv),
+                    env=environment,
+                    cwd=place.cwd or str(Path.cwd()),
                 )
             except KernelError as error:
                 raise CommandError(self._not_started(error)) from None
@@ -139,7 +152,8 @@ class Process:
 
     def _not_started(self, error: KernelError) -> str:
         if error.errno == errno.ENOENT and error.command == self.args[0]:
-            return f"{self.args[0]}: not found. It is not installed here, or its name is misspelt; `netlab doctor` lists the tools."
+            advice = "It is not installed here, or its name is misspelt; `netlab doctor` lists the tools."
+            return f"{self.args[0]}: not found. {advice}"
         return f"Host {self.host!r} could not start {shlex.join(self.args)}: {error}"
 
     def poll(self) -> int | None:
@@ -189,7 +203,7 @@ class Process:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 
@@ -208,7 +222,7 @@ class Process:
         return f"<{shlex.join(self.args)} in {self.host}, {'running' if status is None else describe_status(status)}>"
 
     def communicate(self, data: bytes = b"", timeout: float | None = None) -> tuple[bytes, bytes]:
-        """Write to stdin, read stdout and stderr to their ends, wait; raises CommandTimeoutError when the time is up."""
+        """Write to stdin, read all it prints, wait; raises CommandTimeoutError when the time is up."""
         deadline = None if timeout is None else time.monotonic() + timeout
         printed: dict[object, list[bytes]] = {self.stdout: [], self.stderr: []}
         with selectors.DefaultSelector() as selector:
@@ -229,11 +243,12 @@ class Process:
                 for key, _ in ready:
                     if key.fileobj is self.stdin:
                         pending = self._feed(pending)
-                        if not pending:
-                            selector.unregister(self.stdin)
-                    elif chunk := os.read(key.fd, _CHUNK):
-                        printed[key.fileobj].append(chunk)
+                        done = not pending
                     else:
+                        chunk = os.read(key.fd, _CHUNK)
+                        printed[key.fileobj].append(chunk)
+                        done = not chunk
+                    if done:
                         selector.unregister(key.fileobj)
         self.wait(None if deadline is None else max(deadline - time.monotonic(), 0.1))
         return b"".join(printed[self.stdout]), b"".join(printed[self.stderr])

@@ -167,7 +167,7 @@ def _policy(body: bytes) -> PolicyRule | None:
 
 
 def read_neighbours(socket: NetlinkSocket, names: dict[int, str]) -> tuple[Neighbour, ...]:
-    """Read the neighbour tables of IPv4 and IPv6, without the multicast and loopback entries that ``ip neigh`` hides."""
+    """Read the neighbour tables of IPv4 and IPv6, without the multicast entries that ``ip neigh`` hides."""
     found = []
     for proxy in (False, True):
         for message in socket.dump(_PROXIES if proxy else _NEIGHBOURS):

@@ -26,12 +26,32 @@ SOCK_DIAG_BY_FAMILY = 20
 NFNL_SUBSYS_CTNETLINK, NFNL_SUBSYS_NFTABLES = 1, 10
 IPCTNL_MSG_CT_GET, NFT_MSG_GETTABLE = 1, 1
 #: Kernel numbers of TCP states (include/net/tcp_states.h); UDP uses 7 for a socket that waits for anyone.
-TCP_STATES = dict(
-    enumerate(
-        "ESTAB SYN-SENT SYN-RECV FIN-WAIT-1 FIN-WAIT-2 TIME-WAIT CLOSE CLOSE-WAIT LAST-ACK LISTEN CLOSING".split(), 1
-    )
-)
-CONNTRACK_TCP = "NONE SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE SYN_SENT2".split()
+TCP_STATES = {
+    1: "ESTAB",
+    2: "SYN-SENT",
+    3: "SYN-RECV",
+    4: "FIN-WAIT-1",
+    5: "FIN-WAIT-2",
+    6: "TIME-WAIT",
+    7: "CLOSE",
+    8: "CLOSE-WAIT",
+    9: "LAST-ACK",
+    10: "LISTEN",
+    11: "CLOSING",
+}
+#: Kernel numbers of a tracked TCP connection's states (linux/netfilter/nf_conntrack_tcp.h).
+CONNTRACK_TCP = {
+    0: "NONE",
+    1: "SYN_SENT",
+    2: "SYN_RECV",
+    3: "ESTABLISHED",
+    4: "FIN_WAIT",
+    5: "CLOSE_WAIT",
+    6: "LAST_ACK",
+    7: "TIME_WAIT",
+    8: "CLOSE",
+    9: "SYN_SENT2",
+}
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
 _TIME_WAIT, _LISTEN, _ALL_STATES = 6, 10, 0xFFF
 

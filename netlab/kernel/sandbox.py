@@ -43,7 +43,7 @@ class Sandbox:
         owner = os.pidfd_open(os.getpid())
         passed = (theirs.fileno(), listener.fileno(), owner)
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own file, run by our own interpreter
+            process = subprocess.Popen(
                 [
                     sys.executable,
                     *("-I", "-S", _init.__file__, label, ",".join(str(number) for number in passed)),
@@ -158,9 +158,11 @@ def explain_refusal(number: int, words: str, call: str) -> str:
             "Allow them until the next start with: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
         )
     if _switch("/proc/sys/kernel/unprivileged_userns_clone") == "0":
-        return f"{text} User namespaces are switched off. Allow them with: sudo sysctl -w kernel.unprivileged_userns_clone=1"
+        remedy = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+        return f"{text} User namespaces are switched off. Allow them with: {remedy}"
     if number == errno.ENOSPC or _switch("/proc/sys/user/max_user_namespaces") == "0":
-        return f"{text} The limit of user namespaces is reached. Raise it with: sudo sysctl -w user.max_user_namespaces=15000"
+        remedy = "sudo sysctl -w user.max_user_namespaces=15000"
+        return f"{text} The limit of user namespaces is reached. Raise it with: {remedy}"
     if call.startswith("mount proc"):
         return f"{text} The container masks /proc. Start it with: --security-opt systempaths=unconfined"
     if call.startswith(("unshare", "mount", "setns")):

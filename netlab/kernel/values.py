@@ -104,7 +104,7 @@ class NextHop:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route (``ip route``); ``table`` is a name such as ``main``, ``type`` is unicast, blackhole, …"""
+    """A route (``ip route``); ``table`` is a name such as ``main``, ``type`` is unicast, blackhole and so on."""
 
     destination: IPNetwork
     hops: tuple[NextHop, ...] = ()
