@@ -49,7 +49,7 @@ def render(text: str, *, family: str) -> str:
 
     ``family`` is ``ipv4`` or ``ipv6``. Raises `ManifestError`, an `InvalidInputError`.
 
-    >>> print(render("kind: KubeProxyConfiguration\\nmode: nftables", family="ipv4").splitlines()[0])
+    >>> print(render("kind: KubeProxyConfiguration\nmode: nftables", family="ipv4").splitlines()[0])
     add table ip kube-proxy { comment "rules for kube-proxy" ; }
     """
     if family not in FAMILIES:

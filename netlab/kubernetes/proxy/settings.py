@@ -46,6 +46,7 @@ def read_settings(config: Field, node: Field, family: Family, service_cidrs: Ite
     all_addresses = not mine or any(range_.prefixlen == 0 for range_ in mine)
     loopback = all_addresses or any(r.network_address.is_loopback or _LOOPBACK_START in r for r in mine)
     parsed = (parse_network(text) for text in service_cidrs)
+    local = _local_addresses(node)
     return Settings(
         family=family,
         node_name=_node_name(config, node),
@@ -54,7 +55,7 @@ def read_settings(config: Field, node: Field, family: Family, service_cidrs: Ite
         masquerade_bit=options.get("masqueradeBit").number(14, 0, _HIGHEST_BIT),
         masquerade_all=options.get("masqueradeAll").flag(default=False),
         detector=_detector(config, node, family),
-        node_port_addresses=None if all_addresses else _matching(_local_addresses(node), mine),
+        node_port_addresses=None if all_addresses else _matching(local, mine),
         localhost_node_ports=loopback and config.get("iptables").get("localhostNodePorts").flag(default=True),
         tcp_be_liberal=config.get("conntrack").get("tcpBeLiberal").flag(default=False),
         service_cidrs=tuple(str(cidr) for cidr in parsed if cidr is not None and cidr.version == family.version),
