@@ -91,7 +91,7 @@ class Capture:
         if self._program is not None:
             sock.setsockopt(_socket.SOL_SOCKET, SO_ATTACH_FILTER, self._program)
         # Binding starts it: the socket was opened for no protocol, so that nothing arrives before the filter is there.
-        sock.bind((self.interface if self._index else "", ETH_P_ALL))
+        _bind(sock, self._index)
 
     def __exit__(self, *_: object) -> None:
         """Stop, keep what has passed until now, and write the file if one was asked for."""
@@ -175,6 +175,15 @@ class Capture:
             return f"no packet passed {self.interface} of {self.host}"
         first = self._packets[0].time_ns
         return "\n".join(f"{(packet.time_ns - first) / 1e6:9.3f} ms  {packet}" for packet in self._packets)
+
+
+def _bind(sock: _socket.socket, index: int) -> None:
+    """Bind a packet socket to an interface by its index, or to all for 0: Python's own bind() wants a name."""
+    # struct sockaddr_ll of packet(7): family, protocol, index, and twelve bytes that bind(2) does not read.
+    address = struct.pack("=HHi12x", _socket.AF_PACKET, _socket.htons(ETH_P_ALL), index)
+    if ctypes.CDLL(None, use_errno=True).bind(sock.fileno(), address, len(address)):
+        number = ctypes.get_errno()
+        raise OSError(number, f"bind(packet socket, interface {index}): {os.strerror(number)}")
 
 
 def compile_filter(expression: str) -> bytes:
