@@ -17,7 +17,7 @@ CONTAINERS = ROOT / "containers"
 
 # The engine's own default: moby/profiles, seccomp/default.json, June 2026; without its comments, sorted.
 DEFAULT_PROFILE = "17c55c34c130922ae929a18d0098e335719a51be61dee9c17ff20401974cbc75"
-OURS = {"clone", "mount", "pivot_root", "setns", "umount2", "unshare"}
+OURS = {"clone", "mount", "pivot_root", "sethostname", "setns", "umount2", "unshare"}
 CLONE_NEWUSER = 0x10000000
 
 Rule = dict[str, Any]
@@ -72,7 +72,7 @@ def test_profile_without_our_rule_is_the_engines_default() -> None:
     assert digest == DEFAULT_PROFILE
 
 
-def test_our_rule_names_six_calls() -> None:
+def test_our_rule_names_seven_calls() -> None:
     """The design allows these calls and no other."""
     (rule,) = ours(profile())
     assert set(rule["names"]) == OURS

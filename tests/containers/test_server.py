@@ -96,11 +96,10 @@ def serve(home: Path, labs: Path) -> Iterator[Served]:
             process.terminate()
 
 
-@pytest.fixture
-def labs(tmp_path: Path) -> Path:
-    """Lay out a course of two chapters, one of which fails."""
-    directory = tmp_path / "labs"
-    directory.mkdir()
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lay out a course, one chapter of which fails."""
+    directory = tmp_path_factory.mktemp("labs")
     chapter(directory, "00-welcome.ipynb", "1")
     chapter(
         directory, "01-one-packet.ipynb", "import os\nassert os.path.exists('00-welcome.ipynb')", "", "print('two')"
@@ -109,10 +108,10 @@ def labs(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.fixture
-def served(tmp_path: Path, labs: Path) -> Iterator[Served]:
-    """Serve that course."""
-    with serve(tmp_path, labs) as server:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, labs: Path) -> Iterator[Served]:
+    """Serve that course to the tests that leave the server as it was."""
+    with serve(tmp_path_factory.mktemp("home"), labs) as server:
         yield server
 
 
@@ -157,17 +156,18 @@ def test_server_asks_no_other_machine_for_news(served: Served) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_one_signal_ends_all(served: Served, number: signal.Signals) -> None:
+def test_one_signal_ends_all(tmp_path: Path, labs: Path, number: signal.Signals) -> None:
     """Ctrl-C asks no question, and takes kernels and terminals along."""
-    headers = {"Authorization": f"token {served.token}"}
-    for what in ("kernels", "terminals"):
-        assert requests.post(f"{served.base}/api/{what}", headers=headers, timeout=SECONDS).ok
-    started = served.processes()
-    assert len(started) >= 3
-    served.process.send_signal(number)
-    served.process.wait(SECONDS)
-    _, alive = psutil.wait_procs(started, timeout=SECONDS)
-    assert not alive
+    with serve(tmp_path, labs) as served:
+        headers = {"Authorization": f"token {served.token}"}
+        for what in ("kernels", "terminals"):
+            assert requests.post(f"{served.base}/api/{what}", headers=headers, timeout=SECONDS).ok
+        started = served.processes()
+        assert len(started) >= 3
+        served.process.send_signal(number)
+        served.process.wait(SECONDS)
+        _, alive = psutil.wait_procs(started, timeout=SECONDS)
+        assert not alive
 
 
 def check(served: Served, home: Path, name: str) -> subprocess.CompletedProcess[str]:
