@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import socket as _socket
+import struct
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
 from netlab.errors import KernelError, NotFoundError
 from netlab.kernel import links
-from netlab.kernel.netlink import NetlinkSocket
+from netlab.kernel.netlink import HEADER, NetlinkSocket
 from netlab.kernel.read_links import read_interfaces
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ FIRST_SYSCTLS = {
     "net/ipv6/conf/default/router_solicitations": "0",
 }
 
+#: struct ifinfomsg (rtnetlink(7)), of which only the index is wanted.
+_INFO = struct.Struct("=4xi")
+
 
 class Namespace:
     """A network namespace: its name, inode, descriptor and route socket.
@@ -46,6 +52,7 @@ class Namespace:
         self.route = NetlinkSocket(sock)
         # An open descriptor keeps the namespace alive: it must go when a forgotten lab goes.
         self._finalizer = weakref.finalize(self, _close, sock, self.netns)
+        sandbox.hold(self)
 
     def apply(self, *requests: Request) -> None:
         """Ask for changes, one after the other."""
@@ -53,8 +60,16 @@ class Namespace:
 
     def find(self, interface: str) -> Any | None:
         """Return an interface's message, or None if there is none of that name."""
+        found = self._find_raw(interface)
+        if found is None:
+            return None
+        message = ifinfmsg(found[0], offset=found[1])
+        message.decode()
+        return message
+
+    def _find_raw(self, interface: str) -> tuple[bytes, int] | None:
         try:
-            return self.route.get(f"ip link show {interface}", links.RTM_GETLINK, links.get_link(interface))
+            return self.route.get_raw(f"ip link show {interface}", links.RTM_GETLINK, links.get_link(interface))
         except KernelError as error:
             if error.errno == errno.ENODEV:
                 return None
@@ -62,11 +77,12 @@ class Namespace:
 
     def index(self, interface: str) -> int:
         """Return an interface's index; raises NotFoundError with the names that there are."""
-        message = self.find(interface)
-        if message is None:
+        found = self._find_raw(interface)
+        if found is None:
             known = ", ".join(self.names().values()) or "none"
             raise NotFoundError(f"Host {self.name!r} has no interface {interface!r}. It has: {known}.")
-        return int(message["index"])
+        data, start = found
+        return int(_INFO.unpack_from(data, start + HEADER.size)[0])
 
     def names(self) -> dict[int, str]:
         """Return the names of all interfaces by their index."""

@@ -7,16 +7,17 @@ See netlink(7), rtnetlink(7) and Documentation/userspace-api/netlink/intro.rst o
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import socket as _socket
 import struct
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from netlab.errors import KernelError
+from netlab.errors import ClosedError, KernelError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator, Mapping
 
 SOL_NETLINK = 270
@@ -70,7 +71,7 @@ class DumpInterrupted(Exception):  # noqa: N818 - a signal inside this module, n
 class NetlinkSocket:
     """One netlink socket in one network namespace; safe to use from several threads."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: _socket.socket) -> None:
         """Take over a socket and ask for full error messages and strict requests."""
         self._socket = sock
         self._sequence = 0
@@ -96,14 +97,17 @@ class NetlinkSocket:
 
     def get(self, command: str, kind: int, message: Any) -> Any:
         """Ask for one object; raises KernelError where there is none."""
+        return _decode(type(message), *self.get_raw(command, kind, message))
+
+    def get_raw(self, command: str, kind: int, message: Any) -> tuple[bytes, int]:
+        """Ask for one object, undecoded as (data, offset of its message); otherwise as `get`."""
         with self._lock:
             self._send(message, kind, NLM_F_REQUEST)
-            for answer, _, data, start in self._answers():
-                if answer == NLMSG_ERROR:
-                    number, words = _read_error(data, start)
-                    raise KernelError(command, number, words)
-                return _decode(type(message), data, start)
-        return None
+            answer, _, data, start = next(self._answers())
+            if answer == NLMSG_ERROR:
+                number, words = _read_error(data, start)
+                raise KernelError(command, number, words)
+            return data, start
 
     def dump(self, query: Query, wanted: Callable[[bytes, int], bool] | None = None) -> list[Any]:
         """List objects; read again when the kernel says that they changed meanwhile.
@@ -119,11 +123,14 @@ class NetlinkSocket:
                 self._sequence += 1
                 data = bytearray(query.data)
                 struct.pack_into("=I", data, _SEQUENCE_OFFSET, self._sequence)
-                self._socket.send(data)
+                self._deliver(data)
                 try:
                     return self._collect(query.command, wanted)
                 except DumpInterrupted:
                     continue
+                except KeyboardInterrupt:
+                    self._drain()
+                    raise
         raise KernelError(
             query.command, errno.EINTR, "the list changed each time it was read", "Try again when less is going on."
         )
@@ -138,7 +145,18 @@ class NetlinkSocket:
         header["type"], header["flags"], header["sequence_number"] = kind, flags, self._sequence
         message.reset()
         message.encode()
-        self._socket.send(message.data)
+        self._deliver(message.data)
+
+    def _deliver(self, data: bytes | bytearray) -> None:
+        if self._socket.fileno() < 0:
+            raise ClosedError("This host was removed, or its lab is closed.")
+        self._socket.send(data)
+
+    def _drain(self) -> None:
+        """Take the rest of a list off the socket: until then the kernel refuses to begin another (EBUSY)."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._socket.recv(_BUFFER, _socket.MSG_DONTWAIT)
 
     def _answers(self) -> Iterator[tuple[int, int, bytes, int]]:
         """Yield (type, flags, data, offset) of each message that answers the last request."""

@@ -1,0 +1,65 @@
+"""``netlab bench``: measure netlab against what a person would use instead, in one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from netlab.benches.measure import Figure
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Measure netlab against what you would use instead."
+)
+
+
+@app.callback()
+def _subjects() -> None:
+    """Measure netlab against what you would use instead."""
+
+
+@app.command()
+def build(
+    hosts: Annotated[int, typer.Option(min=1, max=250, help="How many hosts on one bridge.")] = 100,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="How often each thing is measured.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Build, read and close hosts on one bridge; compare with `ip -batch` and with Mininet."""
+    from netlab.benches.build import measure  # noqa: PLC0415 - only this command needs it
+
+    console = Console(stderr=True)
+    with console.status("measuring…") as status:
+        figures = list(measure(hosts, rounds, lambda what: status.update(f"measuring {what}…")))
+    show(f"{hosts} hosts on one bridge, {rounds} rounds", figures, as_json=as_json)
+
+
+def show(title: str, figures: list[Figure], *, as_json: bool) -> None:
+    """Print figures as a table or as JSON."""
+    if as_json:
+        print(json.dumps([{**dataclasses.asdict(figure), "median": figure.median} for figure in figures], indent=2))
+        return
+    table = Table(title=title, title_justify="left")
+    table.add_column("what")
+    for column in ("median", "least – greatest", "aim"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for row in _rows(figures):
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _rows(figures: list[Figure]) -> Iterator[tuple[str, ...]]:
+    for figure in figures:
+        verdict = {True: "met", False: "NOT met", None: ""}[figure.met]
+        if figure.median is None:
+            yield figure.what, "–", "", figure.aim, figure.note
+            continue
+        spread = f"{min(figure.values):.3g} – {max(figure.values):.3g}" if len(figure.values) > 1 else ""
+        yield figure.what, f"{figure.median:.3g} {figure.unit}", spread, figure.aim, verdict or figure.note

@@ -1,0 +1,1 @@
+"""What `netlab bench` measures, one module a subject."""
