@@ -14,7 +14,7 @@ import sys
 import time
 from ipaddress import ip_address, ip_interface, ip_network
 
-from netlab.kernel import _init, links
+from netlab.kernel import _calls, links
 from netlab.kernel.netlink import NLM_F_ACK, NLM_F_REQUEST, NetlinkSocket, Request
 
 #: Descriptors of the namespaces are moved to known numbers, so that messages can name them before they exist.
@@ -59,10 +59,10 @@ def send(sock: socket.socket, messages: list[bytes]) -> None:
 def main(count: int) -> None:
     """Build the topology once and print the seconds it took."""
     if os.geteuid() != 0:
-        _init.enter_user_namespace()
-    _init.unshare(_init.CLONE_NEWNET)
+        _calls.enter_user_namespace()
+    _calls.unshare(_calls.CLONE_NEWNET)
     hub = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    base = _init.open_namespace("net")
+    base = _calls.open_namespace("net")
     speaker = NetlinkSocket(hub)
     speaker.apply(links.add_bridge("hub", "br0"))
     speaker.apply(links.set_link("hub", "br0", 2, up=True))
@@ -70,15 +70,15 @@ def main(count: int) -> None:
     plans = [plan(number) for number in range(count)]
     began = time.perf_counter()
     for number, (to_hub, to_host) in enumerate(plans):
-        _init.unshare(_init.CLONE_NEWNET)
-        descriptor = _init.open_namespace("net")
+        _calls.unshare(_calls.CLONE_NEWNET)
+        descriptor = _calls.open_namespace("net")
         fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_DESCRIPTOR + number)
         os.close(descriptor)
         own = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         send(hub, to_hub)
         send(own, to_host)
         own.close()
-        _init.setns(base, _init.CLONE_NEWNET)
+        _calls.setns(base, _calls.CLONE_NEWNET)
     print(time.perf_counter() - began)
 
 

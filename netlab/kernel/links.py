@@ -6,6 +6,7 @@ Pure: nothing here talks to the kernel. See rtnetlink(7), ip-link(8), ip-address
 from __future__ import annotations
 
 import errno
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
-from netlab.kernel.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Request
+from netlab.kernel.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Query, Request
 
 if TYPE_CHECKING:
     from netlab.kernel.values import IPAddress, IPInterface, IPNetwork
@@ -139,11 +140,12 @@ def delete_link(host: str, name: str) -> Request:
     return Request(f"ip -n {host} link del {name}", RTM_DELLINK, message)
 
 
-def get_link(name: str) -> Any:
+@functools.lru_cache(maxsize=4096)
+def get_link(name: str) -> Query:
     """Ask for one interface by its name."""
     message = ifinfmsg()
     message["attrs"] = [("IFLA_IFNAME", name)]
-    return message
+    return Query(f"ip link show {name}", RTM_GETLINK, message, flags=0)
 
 
 def set_link(host: str, name: str, index: int, **changes: Any) -> Request:

@@ -69,7 +69,7 @@ class Namespace:
 
     def _find_raw(self, interface: str) -> tuple[bytes, int] | None:
         try:
-            return self.route.get_raw(f"ip link show {interface}", links.RTM_GETLINK, links.get_link(interface))
+            return self.route.get_raw(links.get_link(interface))
         except KernelError as error:
             if error.errno == errno.ENODEV:
                 return None

@@ -49,15 +49,18 @@ class Request:
 
 
 class Query:
-    """A question that lists objects, encoded once: snapshots ask the same few thousands of times.
+    """A question, encoded once: snapshots ask the same few thousands of times.
 
-    ``codec`` is the answers' class where it is not the question's.
+    ``flags`` is 0 where it is for one object, and else for a list; ``codec`` is the answers' class where it is not
+    the question's.
     """
 
-    def __init__(self, command: str, kind: int, message: Any, codec: type | None = None) -> None:
+    def __init__(
+        self, command: str, kind: int, message: Any, codec: type | None = None, flags: int = NLM_F_DUMP
+    ) -> None:
         """Encode the question; ``command`` is what a person would type for it."""
         message["header"]["type"] = kind
-        message["header"]["flags"] = NLM_F_REQUEST | NLM_F_DUMP
+        message["header"]["flags"] = NLM_F_REQUEST | flags
         message.encode()
         self.command = command
         self.codec = codec or type(message)
@@ -95,18 +98,18 @@ class NetlinkSocket:
                             raise KernelError(request.command, number, words, request.advice.get(number, ""))
                         break
 
-    def get(self, command: str, kind: int, message: Any) -> Any:
+    def get(self, query: Query) -> Any:
         """Ask for one object; raises KernelError where there is none."""
-        return _decode(type(message), *self.get_raw(command, kind, message))
+        return _decode(query.codec, *self.get_raw(query))
 
-    def get_raw(self, command: str, kind: int, message: Any) -> tuple[bytes, int]:
+    def get_raw(self, query: Query) -> tuple[bytes, int]:
         """Ask for one object, undecoded as (data, offset of its message); otherwise as `get`."""
         with self._lock:
-            self._send(message, kind, NLM_F_REQUEST)
+            self._ask(query)
             answer, _, data, start = next(self._answers())
             if answer == NLMSG_ERROR:
                 number, words = _read_error(data, start)
-                raise KernelError(command, number, words)
+                raise KernelError(query.command, number, words)
             return data, start
 
     def dump(self, query: Query, wanted: Callable[[bytes, int], bool] | None = None) -> list[Any]:
@@ -120,10 +123,7 @@ class NetlinkSocket:
         """List objects undecoded, each as (data, offset of its message); otherwise as `dump`."""
         with self._lock:
             for _ in range(DUMP_TRIES):
-                self._sequence += 1
-                data = bytearray(query.data)
-                struct.pack_into("=I", data, _SEQUENCE_OFFSET, self._sequence)
-                self._deliver(data)
+                self._ask(query)
                 try:
                     return self._collect(query.command, wanted)
                 except DumpInterrupted:
@@ -138,6 +138,12 @@ class NetlinkSocket:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+    def _ask(self, query: Query) -> None:
+        self._sequence += 1
+        data = bytearray(query.data)
+        struct.pack_into("=I", data, _SEQUENCE_OFFSET, self._sequence)
+        self._deliver(data)
 
     def _send(self, message: Any, kind: int, flags: int) -> None:
         self._sequence += 1
