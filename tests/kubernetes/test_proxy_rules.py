@@ -14,6 +14,7 @@ from proxy_objects import Maker, fields, state
 from netlab.kubernetes.proxy import Family, Field, Inventory, Settings, conntrack, iptables, nftables
 from netlab.kubernetes.proxy.addresses import parse_address, parse_network
 from netlab.kubernetes.proxy.conntrack import Flow
+from netlab.kubernetes.rulesets import read_listing
 
 if TYPE_CHECKING:
     from conftest import Kernel
@@ -178,6 +179,40 @@ def test_external_ips_can_be_switched_off() -> None:
     assert "10.9.0.1" in iptables.first(iptables.build(allowed))
     refused = state(Settings(Family.IPV4, external_ips=False), [service, _slice("a", "10.244.0.1")])
     assert "10.9.0.1" not in iptables.first(iptables.build(refused))
+
+
+@pytest.mark.kernel
+def test_affinity_can_change_its_time(kernel: Kernel) -> None:
+    """A new time-out reaches the kernel, though nothing else changed; nft would keep the old one without a word."""
+    tables = []
+    for seconds in (10, 600):
+        config = {"clientIP": {"timeoutSeconds": seconds}}
+        service = _service("a", "10.96.0.1", sessionAffinity="ClientIP", sessionAffinityConfig=config)
+        tables.append(nftables.build(state(SETTINGS, [service, _slice("a", "10.244.0.1", "10.244.0.2")])))
+    old, new = tables
+    assert kernel.listed(Family.IPV4, nftables.first(old)).count("timeout 10s") == 2
+    kernel.nft(nftables.partial(old, new))
+    changed = kernel.table(Family.IPV4)
+    assert read_listing(changed) == read_listing(kernel.listed(Family.IPV4, nftables.first(new)))
+
+
+@pytest.mark.parametrize("ranges", [["0.0.0.0/0"], ["10.1.0.0/16", "1.2.3.4/0"], ["fd00::/8"], [], ["nonsense", ""]])
+def test_a_range_of_everything_is_no_firewall(ranges: list[str]) -> None:
+    """A /0 among the source ranges, or none of this family that can be read, means that everyone may come."""
+    service = _service("a", "10.96.0.1", type="LoadBalancer", loadBalancerSourceRanges=ranges)
+    service["status"] = {"loadBalancer": {"ingress": [{"ip": "10.9.0.1"}]}}
+    known = state(SETTINGS, [service, _slice("a", "10.244.0.1")])
+    assert "KUBE-FW-" not in iptables.first(iptables.build(known))
+    assert "firewall-" not in "".join(nftables.build(known).fragments["default/a"].chains)
+
+
+def test_the_firewall_of_a_service_without_endpoints() -> None:
+    """In nftables mode the firewall is there even then; in iptables mode it is not."""
+    service = _service("a", "10.96.0.1", type="LoadBalancer", loadBalancerSourceRanges=["10.1.0.0/16"])
+    service["status"] = {"loadBalancer": {"ingress": [{"ip": "10.9.0.1"}]}}
+    known = state(SETTINGS, [service])
+    assert "KUBE-FW-" not in iptables.first(iptables.build(known))
+    assert "firewall-" in "".join(nftables.build(known).fragments["default/a"].chains)
 
 
 def test_a_live_endpoint_counts_before_a_dying_one_with_its_address() -> None:

@@ -65,7 +65,7 @@ def first(rules: Ruleset) -> str:
     text.chains["filter"] |= {MARTIANS, CANARY}
     for table, lines in text.lines.items():
         lines[:0] = (f"-A {jump.spec}\n" for jump in JUMPS if jump.table == table)
-    return f"{_MANGLE}{text.render()}"
+    return text.render(_MANGLE)
 
 
 def prepare(present: Iterable[Jump] = ()) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MASQUERADE = "KUBE-MARK-MASQ"
 
+# Most Services write nothing into the filter table: they share one empty table.
+_NONE: dict[str, str] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
@@ -60,7 +63,7 @@ def write_service(view: ServiceView, settings: Settings, *, comments: bool) -> F
     for backend in view.backends:
         _Writer(backend, settings, lines, comments=comments).write()
     return Fragment(
-        {chain: "".join(rules) for chain, rules in lines.filter.items()},
+        {chain: "".join(rules) for chain, rules in lines.filter.items()} or _NONE,
         {chain: "".join(rules) for chain, rules in lines.nat.items()},
         {chain: "".join(rules) for chain, rules in lines.chains.items()},
     )

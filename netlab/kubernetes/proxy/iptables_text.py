@@ -79,15 +79,15 @@ class Text:
         self.chains["nat"].update(fragment.chains)
         self.lines["nat"] += fragment.chains.values()
 
-    def render(self) -> str:
-        """Return the text; a table without anything to do is left out."""
-        parts: list[str] = []
+    def render(self, start: str = "") -> str:
+        """Return the text after ``start``; a table without anything to do is left out."""
+        parts = [start]
         for table, chains in self.chains.items():
             gone = self.deleted if table == "nat" else set()
             # iptables-restore looks for the place of each chain in a sorted list: unsorted names cost it minutes.
             declared = "".join(f":{chain} - [0:0]\n" for chain in sorted(chains | gone))
-            lines = "".join(self.lines[table])
-            deletions = "".join(f"-X {chain}\n" for chain in sorted(gone))
-            if declared or lines:
-                parts += (f"*{table}\n", declared, lines, deletions, "COMMIT\n")
+            if declared or self.lines[table]:
+                # The lines stay apart until the end: joined twice, they would be in memory twice.
+                deletions = (f"-X {chain}\n" for chain in sorted(gone))
+                parts += (f"*{table}\n", declared, *self.lines[table], *deletions, "COMMIT\n")
         return "".join(parts)

@@ -58,7 +58,7 @@ def first(rules: Ruleset) -> str:
     """Return the script of a first sync, on a node that does not have the table yet."""
     nft = Script(rules.state.settings)
     for warning in rules.warnings:
-        nft.lines.append(f"# {warning}")
+        nft.say(f"# {warning}")
     set_up(nft)
     for fragment in rules.fragments.values():
         for chain in fragment.chains:

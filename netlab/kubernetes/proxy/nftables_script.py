@@ -5,6 +5,7 @@ Source: setupNFTables in pkg/proxy/nftables/proxier.go.
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from netlab.kubernetes.proxy.nftables_rules import (
@@ -74,48 +75,57 @@ class Script:
         self.word = ip_word(settings)
         self.address_type = "ipv4_addr" if self.word == "ip" else "ipv6_addr"
         self.table = f"{self.word} {TABLE}"
-        self.lines: list[str] = []
+        self._out = StringIO()
 
     def text(self) -> str:
         """Return the script."""
-        return "".join(f"{line}\n" for line in self.lines)
+        return self._out.getvalue()
+
+    def say(self, *lines: str) -> None:
+        """Add lines."""
+        for line in lines:
+            self._out.write(line)
+            self._out.write("\n")
 
     def add_chain(self, chain: str, options: str = "") -> None:
         """Add a chain, and empty it if it is there."""
-        self.lines += (f"add chain {self.table} {chain}{options}", f"flush chain {self.table} {chain}")
+        self.say(f"add chain {self.table} {chain}{options}", f"flush chain {self.table} {chain}")
 
     def flush_chain(self, chain: str) -> None:
         """Empty a chain."""
-        self.lines.append(f"flush chain {self.table} {chain}")
+        self.say(f"flush chain {self.table} {chain}")
 
     def add_rules(self, chain: str, rules: Iterable[str]) -> None:
         """Add rules at the end of a chain."""
-        self.lines += (f"add rule {self.table} {chain} {rule}" for rule in rules)
+        for rule in rules:
+            self.say(f"add rule {self.table} {chain} {rule}")
 
     def add_container(self, name: str, type_: str) -> None:
         """Add one of the sets and maps that all Services share."""
         kind = "set" if name in SETS or name == NODE_PORT_IPS else "map"
-        self.lines.append(f'add {kind} {self.table} {name} {{ type {type_} ; comment "{_COMMENTS[name]}" ; }}')
+        self.say(f'add {kind} {self.table} {name} {{ type {type_} ; comment "{_COMMENTS[name]}" ; }}')
 
     def add_affinity(self, name: str, seconds: int) -> None:
         """Add the set of clients that belong to an endpoint; each is forgotten after ``seconds``."""
         options = f"type {self.address_type} ; flags dynamic,timeout ; timeout {seconds}s ;"
-        self.lines.append(f"add set {self.table} {name} {{ {options} }}")
+        self.say(f"add set {self.table} {name} {{ {options} }}")
 
     def delete_set(self, name: str) -> None:
         """Delete a set or a map."""
-        self.lines.append(f"delete set {self.table} {name}")
+        self.say(f"delete set {self.table} {name}")
 
     def add_elements(self, container: str, pairs: Mapping[str, str]) -> None:
         """Add elements: keys, and what follows each."""
         start = f"add element {self.table} {container} {{ "
-        self.lines += (f"{start}{key}{rest} }}" for key, rest in pairs.items())
+        for key, rest in pairs.items():
+            self.say(f"{start}{key}{rest} }}")
 
     def change_elements(self, container: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
         """Write what leads from the old elements to the new ones. A value cannot change in place."""
         gone = [key for key, rest in old.items() if new.get(key) != rest]
         # The kernel asks for the value too when an element of a map is deleted.
-        self.lines += (f"delete element {self.table} {container} {{ {key}{_bare(old[key])} }}" for key in gone)
+        for key in gone:
+            self.say(f"delete element {self.table} {container} {{ {key}{_bare(old[key])} }}")
         self.add_elements(container, {key: rest for key, rest in new.items() if old.get(key) != rest})
 
 
@@ -128,10 +138,10 @@ def _bare(rest: str) -> str:
 def set_up(nft: Script) -> None:
     """Write everything that no Service decides."""
     settings, word, table = nft.settings, nft.word, nft.table
-    nft.lines.append(f'add table {table} {{ comment "rules for kube-proxy" ; }}')
+    nft.say(f'add table {table} {{ comment "rules for kube-proxy" ; }}')
     for chain, *_ in _BASE_CHAINS:
         # A base chain of an older release may have another priority, and that cannot be changed: make it anew.
-        nft.lines += (f"add chain {table} {chain}", f"delete chain {table} {chain}")
+        nft.say(f"add chain {table} {chain}", f"delete chain {table} {chain}")
     for chain, type_, hook, priority in _BASE_CHAINS:
         nft.add_chain(chain, f" {{ type {type_} hook {hook} priority {priority} ; }}")
     for chain in _TOP_CHAINS:
@@ -157,7 +167,7 @@ def _node_port_ips(nft: Script) -> None:
     if addresses is None:
         nft.delete_set(NODE_PORT_IPS)
         return
-    nft.lines.append(f"flush set {nft.table} {NODE_PORT_IPS}")
+    nft.say(f"flush set {nft.table} {NODE_PORT_IPS}")
     # Node ports on loopback do not exist in this mode.
     nft.add_elements(NODE_PORT_IPS, {ip: "" for ip in addresses if ip != "::1" and not ip.startswith("127.")})
 

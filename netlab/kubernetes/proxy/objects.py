@@ -8,6 +8,7 @@ SetDefaults_Service in pkg/apis/core/v1/defaults.go.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from sys import intern
 from typing import TYPE_CHECKING
 
 from netlab.kubernetes.proxy.addresses import join, parse_address, parse_network
@@ -24,11 +25,12 @@ SERVICE_NAME = "kubernetes.io/service-name"
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 HEADLESS = "service.kubernetes.io/headless"
 
-_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 _POLICIES = ("Cluster", "Local")
 _THREE_HOURS = 10800
 _A_DAY = 86400
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def read_service(manifest: Field, settings: Settings) -> tuple[ServicePort, ...]
         return ()
 
     namespace, _, name = full_name(manifest).partition("/")
+    namespace = intern(namespace)
     family = settings.family
     given_ips = _addresses(spec.get("externalIPs").texts(), family)
     balancer_ips = _balancer_ips(manifest, family)
@@ -72,14 +75,14 @@ def read_service(manifest: Field, settings: Settings) -> tuple[ServicePort, ...]
 
     ports: dict[tuple[str, str], ServicePort] = {}
     for port in spec.get("ports").items():
-        port_name = port.get("name").text()
-        protocol = port.get("protocol").one_of(_PROTOCOLS, "TCP")
+        port_name = intern(port.get("name").text())
+        protocol = port.get("protocol").one_of(tuple(_PROTOCOLS), "TCP")
         node_port = port.get("nodePort").number(0, 0, HIGHEST_PORT)
         ports[port_name, protocol] = ServicePort(
             namespace=namespace,
             service=name,
             port_name=port_name,
-            protocol=protocol.lower(),
+            protocol=_PROTOCOLS[protocol],
             cluster_ip=cluster_ip,
             port=_port(port.get("port")),
             node_port=node_port,
@@ -105,7 +108,7 @@ def read_slice(manifest: Field, settings: Settings) -> Slice | None:
     if not service or kind != settings.family.value or HEADLESS in (labels.value or ()):
         return None
     ports = tuple(
-        (port.get("name").text(), port.get("protocol").one_of(_PROTOCOLS, "TCP").lower(), number)
+        (intern(port.get("name").text()), _PROTOCOLS[port.get("protocol").one_of(tuple(_PROTOCOLS), "TCP")], number)
         for port in manifest.get("ports").items()
         if (number := port.get("port").number(0, 0, HIGHEST_PORT))
     )
@@ -163,9 +166,14 @@ def _endpoint(item: Field, node_name: str) -> Endpoint | None:
         ready=conditions.get("ready").flag(default=True),
         serving=conditions.get("serving").flag(default=True),
         terminating=conditions.get("terminating").flag(default=False),
-        zones=frozenset(zone.get("name").text() for zone in hints.get("forZones").items()),
-        nodes=frozenset(node.get("name").text() for node in hints.get("forNodes").items()),
+        zones=_names(hints.get("forZones")),
+        nodes=_names(hints.get("forNodes")),
     )
+
+
+def _names(hints: Field) -> frozenset[str]:
+    # Python makes a new empty set each time, and a large cluster has two for every endpoint: share one.
+    return frozenset(hint.get("name").text() for hint in hints.items()) or _NO_NAMES
 
 
 def _cluster_ip(spec: Field, family: Family) -> str:
