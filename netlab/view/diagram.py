@@ -1,0 +1,270 @@
+"""The widget: the live picture of a lab in a notebook, always as the kernel has it."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anywidget
+import traitlets
+from IPython.core.getipython import get_ipython
+from IPython.display import display
+
+from netlab.errors import InvalidInputError
+from netlab.view import changes, theme
+from netlab.view.details import details
+from netlab.view.drawing import Drawing, draw
+from netlab.view.scene import to_scene
+from netlab.view.slots import Slots
+from netlab.view.still import Still
+from netlab.view.svg import Picture, picture, static
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import MethodType
+
+    from netlab.kernel.values import Snapshot
+
+_STATIC = Path(__file__).with_name("static")
+#: One module for the browser; the order of the files does not matter to it.
+ESM = "\n".join(
+    (_STATIC / name).read_text("utf-8")
+    for name in ("picture.js", "marks.js", "keyboard.js", "details.js", "diagram.js")
+)
+CSS = (_STATIC / "diagram.css").read_text("utf-8") + theme.live_css()
+
+
+class Subscription(Protocol):
+    """What a watcher gives back; `close` ends it."""
+
+    def close(self) -> None:
+        """Get no more snapshots."""
+
+
+class Watching(Protocol):
+    """What calls back with each new Snapshot."""
+
+    def subscribe(self, callback: Callable[[Snapshot], object]) -> Subscription:
+        """Call back at once with the present state, then with each new one."""
+
+
+class Source(Protocol):
+    """What a diagram needs of a lab."""
+
+    name: str
+
+    @property
+    def watcher(self) -> Watching:
+        """What follows the kernel."""
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether it has ended."""
+
+    def snapshot(self) -> Snapshot:
+        """Read all of it, now."""
+
+    def on_close(self, farewell: Callable[[], object]) -> None:
+        """Call something at the end."""
+
+
+class Diagram(anywidget.AnyWidget):
+    """Show a lab as the kernel has it, live; made by `Lab.diagram`.
+
+    It holds the lab weakly: a picture keeps no lab alive. `to_svg` and `save` work without a notebook too.
+    """
+
+    _esm = ESM
+    _css = CSS
+    lab = traitlets.Unicode().tag(sync=True)
+    key = traitlets.Unicode(help="tells the static pictures of different diagrams apart").tag(sync=True)
+    svg = traitlets.Unicode(help="the picture as it was laid out last").tag(sync=True)
+    patch = traitlets.Dict(help="what looks different in it by now: fragments and labels by id").tag(sync=True)
+    details = traitlets.Dict(help="facts and lists of each thing, by id").tag(sync=True)
+    marks = traitlets.Dict(help="seq, items: signs at what changed last").tag(sync=True)
+    news = traitlets.Dict(help="seq, lines: what changed last, in words").tag(sync=True)
+    closed = traitlets.Bool(default_value=False).tag(sync=True)
+
+    def __init__(self, lab: Source, **options: Any) -> None:
+        """Begin to follow a lab."""
+        super().__init__(lab=lab.name, key=secrets.token_hex(4), **options)
+        self._guard = threading.RLock()
+        self._slots = Slots()
+        self._snapshot: Snapshot | None = None
+        self._drawing: Drawing | None = None
+        self._base: Picture | None = None
+        self._seq = 0
+        self._still: Still | None = None
+        self._cells: set[str] = set()
+        self._subscription: Subscription | None = None
+        self._source = weakref.ref(lab)
+        if lab.closed:
+            self.closed = True
+            return
+        self._subscription = lab.watcher.subscribe(_Weak(self._update))
+        lab.on_close(_Weak(self._farewell))
+
+    def __repr__(self) -> str:
+        """Return what it shows, in a few words."""
+        return f"<Diagram of lab {self.lab}{', closed' if self.closed else ''}>"
+
+    def open(self) -> None:
+        """Open the line to the browser; outside of a notebook there is none."""
+        if _in_kernel():
+            super().open()
+
+    # -- from the kernel to the browser ---------------------------------------------
+
+    def _update(self, snapshot: Snapshot) -> None:
+        with self._guard:
+            old, self._snapshot = self._snapshot, snapshot
+            self._drawing = draw(self._slots.keep(to_scene(snapshot)), self._slots.rooms)
+            new = picture(self._drawing)
+            patch = new.patch(self._base)
+            with self.hold_sync():
+                if patch is None or self._base is None:
+                    self._base, self.svg, self.patch = new, new.markup, {}
+                elif patch or self.patch:
+                    labels = {key: text for key, text in new.labels.items() if self._base.labels.get(key) != text}
+                    self.patch = {"fragments": patch, "labels": labels}
+                self.details = details(snapshot)
+                if old is not None:
+                    self._tell(old, snapshot)
+        if self._still is not None:
+            self._still.changed()
+
+    def _tell(self, old: Snapshot, new: Snapshot) -> None:
+        difference = new - old
+        found, lines = changes.marks(difference, old, new), changes.news(difference)
+        if found or lines:
+            self._seq += 1
+            self.marks = {"seq": self._seq, "items": [mark.to_json() for mark in found]}
+            self.news = {"seq": self._seq, "lines": list(lines)}
+
+    def _farewell(self) -> None:
+        self.closed = True
+        self._stop()
+
+    def _stop(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            subscription.close()
+        if self._still is not None:
+            self._still.close()
+
+    def close(self) -> None:
+        """Take the widget away and follow the lab no longer."""
+        self._stop()
+        super().close()
+
+    # -- in a notebook ----------------------------------------------------------------
+
+    def _ipython_display_(self, **_: Any) -> None:
+        cell = _cell()
+        if cell:
+            _replace_in(cell, self)
+        self._resume()
+        bundle = self._repr_mimebundle_()
+        if bundle is None or not _in_kernel():
+            display({"image/svg+xml": self.to_svg(), "text/plain": self._words()}, raw=True)  # type: ignore[no-untyped-call]
+            return
+        data, metadata = bundle
+        display(data | {"text/plain": self._words()}, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+        if self._still is not None:
+            self._still.close()
+        self._still = Still(f"netlab-{self.key}-{secrets.token_hex(3)}", _Weak(self._render, ("", "")))
+
+    def _resume(self) -> None:
+        """Follow the lab again, after another diagram had taken the place of this one."""
+        lab = self._source()
+        if self._subscription is None and lab is not None and not lab.closed:
+            self._subscription = lab.watcher.subscribe(_Weak(self._update))
+
+    def _render(self) -> tuple[str, str]:
+        return self.to_svg(), self._words()
+
+    def _words(self) -> str:
+        with self._guard:
+            scene = self._drawing.scene if self._drawing is not None else None
+        said = scene.sentence if scene is not None else f"Lab {self.lab}."
+        return f"{said} This lab is closed." if self.closed else said
+
+    # -- without one ----------------------------------------------------------------
+
+    def tidy(self) -> None:
+        """Lay the picture out afresh, without the empty places that vanished hosts have left."""
+        with self._guard:
+            self._slots.tidy()
+            if self._snapshot is not None:
+                self._update(self._snapshot)
+
+    def to_svg(self) -> str:
+        """Return the picture as an SVG that stands on its own: style sheet included, light and dark."""
+        with self._guard:
+            drawing = self._drawing
+        if drawing is None:
+            raise InvalidInputError(
+                f"Lab {self.lab} was closed before this diagram was made: there is nothing to draw."
+            )
+        return static(drawing, self.key, closed=self.closed)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture to a file, whose name ends in ``.svg``; return its path."""
+        target = Path(path)
+        if target.suffix.lower() != ".svg":
+            raise InvalidInputError(
+                f"A diagram is saved as .svg; {target.name!r} is not. The widget's menu saves a PNG."
+            )
+        target.write_text(self.to_svg(), "utf-8")
+        return target
+
+
+class _Weak:
+    """A bound method that does not keep its object alive; it does nothing once that has gone."""
+
+    def __init__(self, method: Callable[..., Any], default: Any = None) -> None:
+        self._method: weakref.WeakMethod[MethodType] = weakref.WeakMethod(method)  # type: ignore[arg-type]
+        self._default = default
+
+    def __call__(self, *arguments: Any) -> Any:
+        method = self._method()
+        return method(*arguments) if method is not None else self._default
+
+
+def _in_kernel() -> bool:
+    """Tell whether a notebook's kernel runs this, so that there can be a browser."""
+    shell = get_ipython()  # type: ignore[no-untyped-call]
+    return shell is not None and getattr(shell, "kernel", None) is not None
+
+
+def _cell() -> str:
+    """Return the id of the notebook cell that is running, if JupyterLab tells it."""
+    shell = get_ipython()  # type: ignore[no-untyped-call]
+    if not _in_kernel():
+        return ""
+    parent = shell.get_parent() or {}
+    return str(parent.get("metadata", {}).get("cellId", "")) + " " + str(parent.get("header", {}).get("msg_id", ""))
+
+
+#: cell id: (message id of the run, the diagrams that this run shows)
+_shown: dict[str, tuple[str, weakref.WeakSet[Diagram]]] = {}
+
+
+def _replace_in(cell: str, diagram: Diagram) -> None:
+    """Note that a cell shows a diagram; one that only an earlier run of the cell showed follows its lab no longer."""
+    where, _, run = cell.partition(" ")
+    if not where:
+        return
+    known, before = _shown.get(where, ("", weakref.WeakSet()))
+    if known != run:
+        for old in list(before):
+            old._cells.discard(where)  # noqa: SLF001 - of the same class
+            if old is not diagram and not old._cells:  # noqa: SLF001 - as above
+                old._stop()  # noqa: SLF001 - as above
+        before = weakref.WeakSet()
+    before.add(diagram)
+    diagram._cells.add(where)  # noqa: SLF001 - as above
+    _shown[where] = (run, before)

@@ -1,0 +1,227 @@
+"""Who stands where: rows or columns of hosts, and the side of its host on which each interface sits.
+
+Pure and deterministic: the order is the order of birth, and nothing depends on names or on dictionaries. Places in
+points are found later, by graphviz.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from netlab.view.scene import Scene
+
+Side = Literal["top", "bottom", "left", "right"]
+Level = Literal["full", "medium", "compact"]
+
+#: A line of more hosts than this would not fit into a page; it is drawn as a tree.
+LINE_HOSTS = 4
+#: So many leaves of one bridge stand in one row; more are wrapped into rows above and below.
+ROW_LEAVES = 8
+ISOLATED_ROW = 4
+_FULL, _MEDIUM = 3, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A place in a row: a host, or (``lane``) the gap through which the cable of a host in an outer row passes."""
+
+    host: str
+    lane: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """Rows from top to bottom (or columns from left to right), sides of interfaces, and how much each host shows."""
+
+    columns: bool
+    rows: list[list[Entry]] = field(default_factory=list)
+    sides: dict[tuple[str, str], Side] = field(default_factory=dict)
+    levels: dict[str, Level] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
+    lanes: dict[str, int] = field(default_factory=dict)  # parent: rows of leaves on one side of it
+    wrapped: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict)  # parent: (leaf, row, column)
+
+    def side(self, host: str, interface: str) -> Side:
+        """Return the side of an interface; without a cable it sits at the bottom."""
+        return self.sides.get((host, interface), "bottom")
+
+
+def plan(scene: Scene) -> Plan:
+    """Choose rows or columns for a scene."""
+    graph = _graph(scene)
+    components = list(_components(graph))
+    return _columns(scene, graph, components) if _is_line(scene, graph, components) else _rows(scene, graph, components)
+
+
+Graph = dict[str, list[str]]
+
+
+def _graph(scene: Scene) -> Graph:
+    graph: Graph = {host.name: [] for host in scene.hosts}
+    for cable in scene.between():
+        (a, _), (b, _) = cable.a, cable.b
+        # A tunnel has no place of its own: it goes along where cables are.
+        if cable.kind != "tunnel" and b not in graph[a]:
+            graph[a].append(b)
+            graph[b].append(a)
+    order = {name: place for place, name in enumerate(graph)}
+    for name, near in graph.items():
+        ports = _port_order(scene, name)
+        near.sort(key=lambda other: (ports.get(other, len(ports)), order[other]))
+    return graph
+
+
+def _port_order(scene: Scene, name: str) -> dict[str, int]:
+    """Return the place of each neighbour among the ports of a host: bridge by bridge, then the rest."""
+    host = scene[name]
+    bridges = [bridge.name for bridge in host.bridges]
+    peers = {cable.a: cable.b for cable in scene.between()} | {cable.b: cable.a for cable in scene.between()}
+    chips = sorted(host.chips, key=lambda chip: bridges.index(chip.master) if chip.master in bridges else len(bridges))
+    ends = [peers[name, chip.name][0] for chip in chips if (name, chip.name) in peers]
+    return {other: place for place, other in reversed(list(enumerate(ends)))}
+
+
+def _components(graph: Graph) -> Iterator[list[str]]:
+    """Yield the connected parts, each in order of birth, the part with the oldest host first."""
+    seen: set[str] = set()
+    for start in graph:
+        if start not in seen:
+            part = set(_distances(graph, start))
+            seen |= part
+            yield [name for name in graph if name in part]
+
+
+def _distances(graph: Graph, start: str) -> dict[str, int]:
+    found = {start: 0}
+    queue = deque([start])
+    while queue:
+        name = queue.popleft()
+        for other in graph[name]:
+            if other not in found:
+                found[other] = found[name] + 1
+                queue.append(other)
+    return found
+
+
+def _is_line(scene: Scene, graph: Graph, components: list[list[str]]) -> bool:
+    """Tell whether the lab is small and no host has a bridge or more than two neighbours: such a lab is one line."""
+    if len(scene.hosts) > LINE_HOSTS or any(host.bridges for host in scene.hosts):
+        return False
+    edges = sum(len(near) for near in graph.values()) // 2
+    return all(len(near) <= 2 for near in graph.values()) and edges == len(graph) - len(components)
+
+
+def _columns(scene: Scene, graph: Graph, components: list[list[str]]) -> Plan:
+    line: list[str] = []
+    for part in components:
+        start = next(name for name in part if len(graph[name]) <= 1)
+        line += list(_distances(graph, start))
+    found = Plan(columns=True, rows=[[Entry(name)] for name in line], levels=dict.fromkeys(line, "full"))
+    place = {name: number for number, name in enumerate(line)}
+    for cable in scene.between():
+        left, right = sorted((cable.a, cable.b), key=lambda end: place[end[0]])
+        if place[right[0]] - place[left[0]] == 1:
+            found.sides[left], found.sides[right] = "right", "left"
+    return found
+
+
+def _rows(scene: Scene, graph: Graph, components: list[list[str]]) -> Plan:
+    found = Plan(columns=False)
+    levels: dict[str, int] = {}
+    alone = [part[0] for part in components if len(part) == 1]
+    for part in components:
+        if len(part) > 1:
+            _tree(scene, graph, part, found, levels)
+    _stack(graph, found, levels)
+    rows = [alone[start : start + ISOLATED_ROW] for start in range(0, len(alone), ISOLATED_ROW)]
+    found.rows += [[Entry(name) for name in row] for row in rows]
+    _show(scene, graph, found)
+    _sides(scene, found)
+    return found
+
+
+def _tree(scene: Scene, graph: Graph, part: list[str], found: Plan, levels: dict[str, int]) -> None:
+    """Hang a connected part from its middle: the middle stands at the bottom, all others above by their distance."""
+    root = _middle(scene, graph, part)
+    for name, distance in _distances(graph, root).items():
+        levels[name] = distance
+        if name != root:
+            found.parents[name] = next(n for n in graph[name] if levels.get(n, distance) == distance - 1)
+    hubs = {}
+    for name in part:
+        leaves = [n for n in graph[name] if len(graph[n]) == 1 and found.parents.get(n) == name]
+        if len(leaves) > ROW_LEAVES:
+            hubs[name] = leaves
+    for hub, leaves in hubs.items():
+        width = ROW_LEAVES if len(leaves) <= 4 * ROW_LEAVES else 10
+        width = width if len(hubs) == 1 else max(3, width // len(hubs))
+        below = hub == root
+        for number, leaf in enumerate(leaves):
+            row, column = divmod(number, width)
+            found.wrapped.setdefault(hub, []).append((leaf, row, column))
+            distance = (row // 2 + 1) if below else row + 1
+            levels[leaf] = levels[hub] + (-distance if below and row % 2 else distance)
+
+
+def _middle(scene: Scene, graph: Graph, part: list[str]) -> str:
+    """Return the host from which no other is far: of several, one with a bridge, then the best connected, the oldest."""
+    busy = max(part, key=lambda name: len(graph[name]))
+    if len(graph[busy]) > len(part) // 2:
+        return busy
+    far = {name: max(_distances(graph, name).values()) for name in part}
+    return min(part, key=lambda name: (far[name], not scene[name].bridges, -len(graph[name])))
+
+
+def _stack(graph: Graph, found: Plan, levels: dict[str, int]) -> None:
+    """Write the rows, each in the order of its parents, with the lanes that outer leaves need between inner ones."""
+    place: dict[str, tuple[int, ...]] = {}
+    order = {name: number for number, name in enumerate(graph)}
+    grid = {leaf: (row, column) for leaves in found.wrapped.values() for leaf, row, column in leaves}
+    for name in sorted(levels, key=lambda n: abs(levels[n])):
+        parent = found.parents.get(name)
+        if parent is None:
+            place[name] = (order[name],)
+        elif name in grid:
+            # Outer rows come first: their lanes lie to the left of the card in the same column.
+            place[name] = (*place[parent], grid[name][1], -grid[name][0])
+        else:
+            place[name] = (*place[parent], graph[parent].index(name))
+    for level in sorted(set(levels.values()), reverse=True):
+        row = [Entry(name) for name in levels if levels[name] == level]
+        row += [Entry(name, lane=True) for name in grid if _passes(level, levels[name], levels[found.parents[name]])]
+        found.rows.append(sorted(row, key=lambda entry: place[entry.host]))
+
+
+def _passes(level: int, outer: int, hub: int) -> bool:
+    return min(outer, hub) < level < max(outer, hub)
+
+
+def _show(scene: Scene, graph: Graph, found: Plan) -> None:
+    """Decide how much each host shows: the more stand in a row, the less."""
+    wrapped = {leaf for leaves in found.wrapped.values() for leaf, _, _ in leaves}
+    for row in found.rows:
+        hosts = [entry.host for entry in row if not entry.lane]
+        level: Level = "full" if len(hosts) <= _FULL else "medium" if len(hosts) <= _MEDIUM else "compact"
+        for name in hosts:
+            leaf = len(graph[name]) <= 1 and not scene[name].bridges
+            small = len(scene[name].chips) <= 2
+            if leaf and small and name in wrapped:
+                found.levels[name] = "compact"
+            elif leaf:
+                found.levels[name] = level if small or level != "compact" else "medium"
+            else:
+                found.levels[name] = "full"
+
+
+def _sides(scene: Scene, found: Plan) -> None:
+    height = {entry.host: number for number, row in enumerate(found.rows) for entry in row if not entry.lane}
+    for cable in scene.between():
+        upper, lower = sorted((cable.a, cable.b), key=lambda end: height[end[0]])
+        if cable.kind == "tunnel" or height[upper[0]] == height[lower[0]]:
+            continue
+        found.sides[upper], found.sides[lower] = "bottom", "top"

@@ -1,0 +1,110 @@
+// The panel beside the picture: all that is known of one thing. It needs no answer from Python.
+
+/** @typedef {{title: string, about: string, state?: string, facts: [string, string][], counters?: [string, number, number][], lists: [string, string[]][]}} Detail */
+
+/** Which thing tells of another: the table of a host is told of by the host, a cable by one of its ends. @param {string} id */
+function tellerOf(id) {
+  const name = id.replace(/^[a-z]+:/, "");
+  if (/^(rt|nb|ipt|sysctl|sock|fwd):/.test(id)) return `host:${name.split("/")[0]}`;
+  if (/^(veth|macvlan|tun):/.test(id)) return `if:${name.split("~")[0]}`;
+  return id;
+}
+
+/**
+ * @param {string} tag @param {string} className
+ * @param {...(Node | string)} children
+ */
+function html(tag, className, ...children) {
+  const el = document.createElement(tag);
+  if (className) el.className = className;
+  el.append(...children);
+  return el;
+}
+
+class DetailPanel {
+  /** @param {HTMLElement} root @param {() => void} closed what to do after it was closed by its button */
+  constructor(root, closed) {
+    this.root = root;
+    this.id = "";
+    this.shown = "";
+    this.closed = closed;
+    root.hidden = true;
+    root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.close();
+      this.closed();
+    });
+  }
+
+  /** @param {string} id @param {Record<string, Detail>} details */
+  open(id, details) {
+    this.id = id;
+    this.shown = "";
+    this.update(details);
+  }
+
+  /** @returns {boolean} whether it was open */
+  close() {
+    const was = !this.root.hidden;
+    this.root.hidden = true;
+    this.id = "";
+    return was;
+  }
+
+  /** @param {Record<string, Detail>} details */
+  update(details) {
+    if (!this.id) return;
+    const detail = details[tellerOf(this.id)];
+    const text = JSON.stringify(detail ?? null);
+    if (text === this.shown) return;
+    this.shown = text;
+    const scroll = this.root.scrollTop;
+    this.root.hidden = false;
+    this.root.replaceChildren(...(detail ? this.content(detail) : this.gone()));
+    this.root.scrollTop = scroll;
+  }
+
+  /** @returns {Node[]} */
+  gone() {
+    return [this.head(this.id.replace(/^[a-z]+:/, ""), "this is no longer in the lab")];
+  }
+
+  /** @param {string} title @param {string} about */
+  head(title, about) {
+    const button = html("button", "nl-close", "×");
+    button.setAttribute("aria-label", "Close details");
+    button.addEventListener("click", () => {
+      this.close();
+      this.closed();
+    });
+    return html("div", "nl-head", html("div", "", html("h4", "", title), html("p", "nl-about", about)), button);
+  }
+
+  /** @param {Detail} detail @returns {Node[]} */
+  content(detail) {
+    const parts = [this.head(detail.title, detail.about)];
+    if (detail.facts.length) {
+      const facts = html("dl", "nl-facts");
+      for (const [name, value] of detail.facts) {
+        const shown = html("dd", name === "state" && !value.startsWith("UP") ? "nl-bad" : "", value);
+        facts.append(html("dt", "", name), shown);
+      }
+      parts.push(facts);
+    }
+    if (detail.counters) parts.push(counterTable(detail.counters));
+    for (const [title, lines] of detail.lists) {
+      const list = html("ul", "", ...lines.map((line) => html("li", /\b(FAILED|DOWN|NO CARRIER)\b/.test(line) ? "nl-bad" : "", line)));
+      parts.push(html("section", "", html("h5", "", title), list));
+    }
+    return parts;
+  }
+}
+
+/** @param {[string, number, number][]} counters */
+function counterTable(counters) {
+  const cells = (/** @type {string} */ tag, /** @type {string[]} */ texts) => html("tr", "", ...texts.map((text) => html(tag, "", text)));
+  const head = html("thead", "", cells("th", ["", "received", "sent"]));
+  const rows = counters.map(([name, received, sent]) => cells("td", [name, received.toLocaleString("en"), sent.toLocaleString("en")]));
+  return html("table", "nl-counters", head, html("tbody", "", ...rows));
+}

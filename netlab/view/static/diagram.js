@@ -1,0 +1,204 @@
+// The widget: follows the traits of the Python side, and puts picture, signs, keyboard and details together.
+
+const NEWS_MS = 1000;
+const MOST_NEWS = 3;
+let views = 0;
+
+/** @param {HTMLElement} root @param {string} lab */
+function frame(root, lab) {
+  const label = (/** @type {string} */ text, /** @type {string} */ title) => {
+    const button = html("button", "nl-tool", text);
+    button.setAttribute("aria-label", title);
+    button.title = title;
+    return button;
+  };
+  const parts = {
+    status: html("span", "nl-status", ""),
+    smaller: label("−", "Zoom out"),
+    fit: label("fit", "Fit the picture to the page"),
+    larger: label("+", "Zoom in"),
+    save: label("save", "Save the picture as SVG or PNG"),
+    stage: html("div", "nl-stage"),
+    panel: html("aside", "nl-panel"),
+    news: html("div", "nl-news"),
+  };
+  const number = ++views;
+  parts.stage.id = `nl-stage-${number}`;
+  parts.panel.id = `nl-panel-${number}`;
+  parts.panel.setAttribute("aria-label", "Details");
+  parts.panel.tabIndex = -1;
+  parts.news.setAttribute("role", "log");
+  parts.news.setAttribute("aria-live", "polite");
+  const name = html("span", "nl-name", "lab ", html("b", "", lab));
+  const tools = html("div", "nl-tools", parts.smaller, parts.fit, parts.larger, parts.save);
+  const bar = html("div", "nl-bar", name, parts.status, tools);
+  // Without this, JupyterLab takes the arrow keys and Enter for its own.
+  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  root.classList.add("nl-root");
+  root.append(bar, html("div", "nl-body", parts.stage, parts.panel), parts.news);
+  return parts;
+}
+
+/**
+ * While the live picture is on the page, the static one of the same diagram is not; returns how to show it again.
+ * @param {HTMLElement} el
+ * @param {string} key
+ */
+function hideStill(el, key) {
+  const own = el.closest(".jp-OutputArea-child, .jp-Cell-outputWrapper, .output_area");
+  const area = own?.parentElement;
+  if (!own || !area) return () => {};
+  /** @type {Set<HTMLElement>} */
+  const hidden = new Set();
+  const isStill = (/** @type {Element} */ output) => {
+    if (output === own) return false;
+    const image = output.querySelector("img[src^='data:image/svg']");
+    const source = image ? decodeURIComponent(image.getAttribute("src")?.split(",")[1] ?? "") : "";
+    const text = source.startsWith("PHN2Z") || source.startsWith("PD94") ? atob(source) : source;
+    return text.includes(`data-nl-key="${key}"`) || output.querySelector(`svg[data-nl-key="${key}"]`) !== null;
+  };
+  const look = () => {
+    for (const output of /** @type {HTMLElement[]} */ ([...area.children])) {
+      if (!hidden.has(output) && isStill(output)) hidden.add(output);
+    }
+    for (const output of hidden) output.classList.add("nl-hidden");
+  };
+  look();
+  const observer = new MutationObserver(look);
+  observer.observe(area, { childList: true, subtree: true, attributes: true, attributeFilter: ["src"] });
+  return () => {
+    observer.disconnect();
+    for (const output of hidden) output.classList.remove("nl-hidden");
+  };
+}
+
+/** Save what is shown as SVG, or with Shift as PNG. @param {PictureView} picture @param {string} name @param {boolean} png */
+function savePicture(picture, name, png) {
+  if (!picture.svg) return;
+  const copy = /** @type {SVGElement} */ (picture.svg.cloneNode(true));
+  copy.querySelector(".nl-overlay")?.remove();
+  for (const size of ["width", "height"]) copy.setAttribute(size, copy.getAttribute(`data-${size}`) ?? "");
+  const source = new XMLSerializer().serializeToString(copy);
+  const url = URL.createObjectURL(new Blob([source], { type: "image/svg+xml" }));
+  const download = (/** @type {string} */ href, /** @type {string} */ ending) => {
+    const link = document.createElement("a");
+    link.href = href;
+    link.download = `${name}.${ending}`;
+    link.click();
+    URL.revokeObjectURL(url);
+  };
+  if (!png) return download(url, "svg");
+  const image = new Image();
+  image.onload = () => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [image.width * 2, image.height * 2];
+    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    pen.fillStyle = "#ffffff";
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    download(canvas.toDataURL("image/png"), "png");
+  };
+  image.src = url;
+}
+
+/** @param {{model: any, el: HTMLElement}} context @returns {() => void} */
+function render({ model, el }) {
+  const root = html("div", "");
+  el.append(root);
+  const parts = frame(root, model.get("lab"));
+  const picture = new PictureView(parts.stage);
+  const marks = new Marks(picture);
+  const panel = new DetailPanel(parts.panel, () => keyboard.focus(byId(picture.svg, keyboard.current)));
+  const select = (/** @type {string} */ id) => {
+    picture.svg?.querySelector(".sel")?.classList.remove("sel");
+    if (id) byId(picture.svg, id)?.classList.add("sel");
+  };
+  const open = (/** @type {string} */ id) => {
+    if (panel.id === id) panel.close();
+    else panel.open(id, model.get("details"));
+    select(panel.id);
+    picture.fit();
+  };
+  const keyboard = new Keyboard(picture, { open, escape: () => panel.close() && (select(""), picture.fit(), true) });
+  let seen = { marks: model.get("marks").seq ?? 0, news: model.get("news").seq ?? 0 };
+  let due = false;
+
+  const update = () => {
+    due = false;
+    const focused = picture.svg?.contains(document.activeElement) ?? false;
+    const before = picture.show(model.get("svg"), model.get("patch"));
+    const change = model.get("marks");
+    const fresh = (change.seq ?? 0) !== seen.marks;
+    seen.marks = change.seq ?? 0;
+    if (fresh || before) marks.add(fresh ? change.items : [], before);
+    else marks.draw();
+    keyboard.refresh();
+    if (focused && before) byId(picture.svg, keyboard.current)?.focus({ preventScroll: true });
+    panel.update(model.get("details"));
+    select(panel.id);
+    const closed = model.get("closed");
+    root.classList.toggle("nl-closed", closed);
+    parts.status.textContent = closed ? "this lab is closed" : "live";
+  };
+  // One message of the kernel sets several traits: draw once, when all of them are set.
+  const soon = () => {
+    if (!due) queueMicrotask(update);
+    due = true;
+  };
+  /** @type {string[]} */
+  let waiting = [];
+  /** @type {number | undefined} */
+  let speaking;
+  const speak = () => {
+    speaking = undefined;
+    if (!waiting.length) return;
+    const time = new Date().toLocaleTimeString("en-GB");
+    for (const line of waiting.splice(0).slice(-MOST_NEWS)) {
+      const sign = html("b", { "+": "add", "−": "del", "~": "chg" }[line[0]] ?? "", line[0]);
+      parts.news.append(html("p", "", html("time", "", time), " ", sign, line.slice(1)));
+    }
+    while (parts.news.children.length > MOST_NEWS) parts.news.firstElementChild?.remove();
+    speaking = window.setTimeout(speak, NEWS_MS);
+  };
+  const announce = () => {
+    const news = model.get("news");
+    if ((news.seq ?? 0) === seen.news) return;
+    seen.news = news.seq ?? 0;
+    waiting.push(...(news.lines ?? []));
+    if (speaking === undefined) speak();
+  };
+
+  const traits = ["svg", "patch", "details", "marks", "closed"];
+  for (const trait of traits) model.on(`change:${trait}`, soon);
+  model.on("change:news", announce);
+  parts.stage.addEventListener("click", (event) => {
+    const target = /** @type {SVGGElement | null} */ (/** @type {Element} */ (event.target).closest("[data-nl-id]"));
+    if (!target) return;
+    keyboard.focus(target);
+    open(target.dataset.nlId ?? "");
+  });
+  parts.stage.addEventListener("keydown", (event) => keyboard.onKey(event));
+  parts.stage.addEventListener("focusin", (event) => {
+    keyboard.current = /** @type {any} */ (event.target).dataset?.nlId ?? keyboard.current;
+  });
+  parts.smaller.addEventListener("click", () => picture.zoomBy(1 / 1.25));
+  parts.larger.addEventListener("click", () => picture.zoomBy(1.25));
+  parts.fit.addEventListener("click", () => picture.zoomBy(0));
+  parts.save.addEventListener("click", (event) => savePicture(picture, model.get("lab"), event.shiftKey));
+  const sizes = new ResizeObserver(() => picture.fit());
+  sizes.observe(parts.stage);
+  update();
+  const showStill = hideStill(el, model.get("key"));
+
+  return () => {
+    for (const trait of traits) model.off(`change:${trait}`, soon);
+    model.off("change:news", announce);
+    sizes.disconnect();
+    marks.stop();
+    window.clearTimeout(speaking);
+    showStill();
+    root.remove();
+  };
+}
+
+export default { render };

@@ -1,0 +1,164 @@
+// The picture itself: SVG in and out of the page, small changes in place, moves shown as moves.
+
+const SVG_NS = "http://www.w3.org/2000/svg";
+const MOVE_MS = 250;
+const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/** @param {string} markup @returns {SVGElement} */
+function parseSvg(markup) {
+  const parsed = new DOMParser().parseFromString(markup, "image/svg+xml").documentElement;
+  return /** @type {SVGElement} */ (document.importNode(parsed, true));
+}
+
+/** @param {string} fragment @returns {Element} */
+function parseFragment(fragment) {
+  return /** @type {Element} */ (parseSvg(`<svg xmlns="${SVG_NS}">${fragment}</svg>`).firstElementChild);
+}
+
+/**
+ * @param {ParentNode | null} root
+ * @param {string} id
+ * @returns {SVGGElement | null}
+ */
+function byId(root, id) {
+  return root ? /** @type {any} */ (root.querySelector(`[data-nl-id="${CSS.escape(id)}"]`)) : null;
+}
+
+/** Where an element stands inside its parent: of hosts the transform, of the rest the first box. @param {Element} el */
+function placeOf(el) {
+  const shift = /translate\(([-\d.]+) ([-\d.]+)\)/.exec(el.getAttribute("transform") ?? "");
+  if (shift) return { x: Number(shift[1]), y: Number(shift[2]), moved: true };
+  const box = el.querySelector("rect");
+  return box ? { x: Number(box.getAttribute("x")), y: Number(box.getAttribute("y")), moved: false } : null;
+}
+
+/** Text that the reader's fonts make wider than was measured is squeezed. @param {Element} root */
+function guardText(root) {
+  const texts = /** @type {SVGTextElement[]} */ ([...root.querySelectorAll("text[data-w]")]);
+  const wide = texts.filter((text) => text.getComputedTextLength() > Number(text.dataset.w) + 1);
+  for (const text of wide) {
+    text.setAttribute("textLength", String(text.dataset.w));
+    text.setAttribute("lengthAdjust", "spacingAndGlyphs");
+  }
+}
+
+/** What can be clicked says so. @param {Element} root */
+function makeButtons(root) {
+  for (const el of root.querySelectorAll("[data-nl-id]")) {
+    const host = el.classList.contains("host");
+    el.setAttribute("role", host ? "group" : "button");
+    if (host) el.setAttribute("aria-roledescription", "host");
+    el.setAttribute("tabindex", "-1");
+  }
+}
+
+class PictureView {
+  /** @param {HTMLElement} stage */
+  constructor(stage) {
+    this.stage = stage;
+    /** @type {SVGElement | null} */
+    this.svg = null;
+    this.base = "";
+    /** @type {Set<string>} */
+    this.patched = new Set();
+    this.zoom = 0;
+  }
+
+  /**
+   * Show a picture with what differs in it by now.
+   * @param {string} markup
+   * @param {{fragments?: Record<string, string>, labels?: Record<string, string>}} patch
+   * @returns {SVGElement | null} the picture that was shown before, if this is another
+   */
+  show(markup, patch) {
+    const before = this.svg;
+    const fresh = markup !== this.base || !before;
+    if (fresh) {
+      this.base = markup;
+      this.patched.clear();
+      if (!markup) return null;
+      this.svg = parseSvg(markup);
+      makeButtons(this.svg);
+      this.apply(patch);
+      before ? before.replaceWith(this.svg) : this.stage.append(this.svg);
+      this.fit();
+      guardText(this.svg);
+      if (before) this.move(before);
+    } else {
+      this.apply(patch);
+    }
+    return fresh ? before : null;
+  }
+
+  /** @param {{fragments?: Record<string, string>, labels?: Record<string, string>}} patch */
+  apply(patch) {
+    const fragments = patch.fragments ?? {};
+    const back = [...this.patched].filter((id) => !(id in fragments));
+    const original = back.length ? parseSvg(this.base) : null;
+    for (const id of back) this.replace(id, /** @type {Element} */ (byId(original, id)));
+    for (const [id, text] of Object.entries(fragments)) this.replace(id, parseFragment(text));
+    this.patched = new Set(Object.keys(fragments));
+    for (const [id, label] of Object.entries(patch.labels ?? {})) {
+      const el = byId(this.svg, id);
+      el?.setAttribute("aria-label", label);
+      const title = el?.querySelector(":scope > title");
+      if (title) title.textContent = label;
+    }
+  }
+
+  /** @param {string} id @param {Element} next */
+  replace(id, next) {
+    const old = byId(this.svg, id);
+    if (!old || !next || old.dataset.markup === next.outerHTML) return;
+    const markup = next.outerHTML;
+    const focused = old === document.activeElement;
+    const holder = document.createElementNS(SVG_NS, "g");
+    holder.append(next);
+    makeButtons(holder);
+    next.setAttribute("tabindex", old.getAttribute("tabindex") ?? "-1");
+    /** @type {SVGGElement} */ (next).dataset.markup = markup;
+    old.replaceWith(next);
+    if (next.isConnected) guardText(next);
+    if (focused) /** @type {SVGGElement} */ (next).focus();
+  }
+
+  /** Let everything glide from where it was (FLIP). @param {SVGElement} before */
+  move(before) {
+    if (calm() || !this.svg) return;
+    const timing = { duration: MOVE_MS, easing: "ease-in-out" };
+    for (const el of /** @type {NodeListOf<SVGGElement>} */ (this.svg.querySelectorAll("[data-nl-id]"))) {
+      const old = byId(before, el.dataset.nlId ?? "");
+      if (!old) {
+        el.animate([{ opacity: 0 }, { opacity: 1 }], timing);
+        continue;
+      }
+      const [from, to] = [placeOf(old), placeOf(el)];
+      if (from && to && (Math.abs(from.x - to.x) > 1 || Math.abs(from.y - to.y) > 1)) {
+        const start = to.moved ? `translate(${from.x}px, ${from.y}px)` : `translate(${from.x - to.x}px, ${from.y - to.y}px)`;
+        const end = to.moved ? `translate(${to.x}px, ${to.y}px)` : "translate(0px, 0px)";
+        el.animate([{ transform: start }, { transform: end }], timing);
+      } else if (!from && old.querySelector("path")?.getAttribute("d") !== el.querySelector("path")?.getAttribute("d")) {
+        el.animate([{ opacity: 0 }, { opacity: 0, offset: 0.5 }, { opacity: 1 }], timing);
+      }
+    }
+  }
+
+  /** Natural size, or as much smaller as the page needs but still readable; the rest is scrolled to. */
+  fit() {
+    if (!this.svg) return;
+    const [width, height] = ["width", "height"].map((name) => Number(this.svg?.getAttribute(`data-${name}`) ?? this.svg?.getAttribute(name)));
+    this.svg.setAttribute("data-width", String(width));
+    this.svg.setAttribute("data-height", String(height));
+    const room = this.stage.clientWidth || width;
+    const scale = this.zoom || Math.max(Math.min(1, room / width), 0.55);
+    this.scale = scale;
+    this.svg.setAttribute("width", String(Math.round(width * scale)));
+    this.svg.setAttribute("height", String(Math.round(height * scale)));
+  }
+
+  /** @param {number} factor 0 fits the page again */
+  zoomBy(factor) {
+    this.zoom = factor ? Math.min(3, Math.max(0.2, (this.scale ?? 1) * factor)) : 0;
+    this.fit();
+  }
+}
