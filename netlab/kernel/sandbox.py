@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from netlab.errors import ClosedError, KernelError, SandboxError
-from netlab.kernel import _init
+from netlab.errors import ClosedError, KernelError, NotFoundError, SandboxError
+from netlab.kernel import _calls
 
 SOCKET_PREFIX = "netlab/"
-#: SCM_MAX_FD of the kernel: more descriptors than this do not fit one message (unix(7)).
-MAX_DESCRIPTORS = 253
+_START = "import sys; sys.path.insert(0, sys.argv.pop(1)); import _start; _start.main(*sys.argv[1:])"
 _START_TIMEOUT = 20.0
+
+
+class Holder(Protocol):
+    """What keeps a namespace alive until it is closed."""
+
+    def close(self) -> None:
+        """Let go."""
 
 
 class Sandbox:
@@ -46,7 +52,8 @@ class Sandbox:
             process = subprocess.Popen(
                 [
                     sys.executable,
-                    *("-I", "-S", _init.__file__, label, ",".join(str(number) for number in passed)),
+                    *("-I", "-S", "-c", _START, str(Path(__file__).parent)),
+                    *(label, ",".join(str(number) for number in passed)),
                     "privileged" if privileged else "user",
                 ],
                 pass_fds=passed,
@@ -65,20 +72,21 @@ class Sandbox:
             os.close(owner)
         self._control = ours
         self._finalizer = weakref.finalize(self, _end, ours, process)
+        #: How many requests were made; each answer carries the number of its request.
+        self._numbers = 0
+        self._held: weakref.WeakSet[Holder] = weakref.WeakSet()
+        _living.add(self)
         self._await_start()
 
     def _await_start(self) -> None:
         self._control.settimeout(_START_TIMEOUT)
         try:
-            data = self._control.recv(1 << 16)
+            reply, _ = _calls.receive(self._control)
         except TimeoutError:
-            data = b""
+            reply = None
         self._control.settimeout(None)
-        reply = (
-            json.loads(data)
-            if data
-            else {"errno": errno.EIO, "error": "its first process did not start", "call": sys.executable}
-        )
+        if reply is None:
+            reply = {"errno": errno.EIO, "error": "its first process did not start", "call": sys.executable}
         if "ready" not in reply:
             self.close()
             raise SandboxError(explain_refusal(reply["errno"], reply["error"], reply["call"]))
@@ -88,35 +96,75 @@ class Sandbox:
     ) -> tuple[dict[str, Any], list[int]]:
         """Ask the first process for something; return its reply and the descriptors that came along.
 
-        Raises ClosedError when the sandbox is gone and KernelError with the failed call otherwise.
+        Raises ClosedError when the sandbox is gone, NotFoundError for a host that is not there, and KernelError with
+        the failed call otherwise.
         """
-        message = json.dumps({"op": operation, **arguments}).encode()
-        if len(message) > _init.MESSAGE_LIMIT - 4096:
-            raise KernelError(operation, errno.E2BIG, "the command line and environment are too long for one message")
         with self._lock:
             if not self._finalizer.alive:
                 raise ClosedError("This lab is closed. Make a new one with Lab(...).")
             try:
-                socket.send_fds(self._control, [message], descriptors)
-                data, received, _, _ = socket.recv_fds(self._control, 1 << 22, MAX_DESCRIPTORS)
+                self._numbers += 1
+                reply, received = self._ask(operation, descriptors, arguments)
             except OSError as error:
+                if error.errno == errno.EMFILE:
+                    advice = "This program has too many files open; raise the limit with: ulimit -n 65536"
+                    raise KernelError(operation, errno.EMFILE, "", advice) from None
                 raise ClosedError(
                     f"The sandbox of this lab has ended ({error}). Make a new one with Lab(...)."
                 ) from None
-        if not data:
-            raise ClosedError("The sandbox of this lab has ended. Make a new one with Lab(...).")
-        reply: dict[str, Any] = json.loads(data)
+            except KeyboardInterrupt:
+                self._catch_up()
+                raise
+        if "missing" in reply:
+            text = f"There is no host {reply['missing']!r} in this lab (any more): it was removed, or never added."
+            raise NotFoundError(text)
         if "errno" in reply:
             raise KernelError(reply["call"] or operation, reply["errno"], reply["error"])
         return reply, received
 
+    def _ask(
+        self, operation: str, descriptors: tuple[int, ...], arguments: dict[str, Any]
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Send one request and wait for its own answer; an answer that nobody waits for any more is undone."""
+        _calls.send(self._control, {"op": operation, "id": self._numbers, **arguments}, list(descriptors))
+        while True:
+            reply, received = _calls.receive(self._control)
+            if reply is None:
+                raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+            number = reply.pop("id")
+            if number == self._numbers:
+                return reply, received
+            _calls.close_all(received)
+            if number and "pid" in reply:
+                _calls.send(self._control, {"op": "kill", "pid": reply["pid"], "number": int(signal.SIGKILL)}, [])
+
+    def _catch_up(self) -> None:
+        """Take the answer to an interrupted request off the socket, and undo a command that it has started."""
+        with contextlib.suppress(OSError):  # the sandbox has ended meanwhile, and all of it with it
+            self._numbers += 1
+            self._ask("nothing", (), {})
+
     def sockets(self, names: list[str | None], kind: tuple[int, int, int]) -> list[socket.socket]:
         """Open a socket of a kind (family, type, protocol) in each host named; None is the sandbox's own namespace."""
         opened: list[socket.socket] = []
-        for start in range(0, len(names), MAX_DESCRIPTORS):
-            _, numbers = self.request("sockets", names=names[start : start + MAX_DESCRIPTORS], kind=kind)
+        most = _calls.MAX_DESCRIPTORS
+        for start in range(0, len(names), most):
+            _, numbers = self.request("sockets", names=names[start : start + most], kind=kind)
             opened += [socket.socket(*kind, fileno=number) for number in numbers]
+        for sock in opened:
+            self.hold(sock)
         return opened
+
+    def hold(self, thing: Holder) -> None:
+        """Remember what holds a namespace of this sandbox: a forked child of ours must not hold it too."""
+        self._held.add(thing)
+
+    def forget(self) -> None:
+        """Let go of the sandbox, in a forked child of the process that owns it."""
+        self._finalizer.detach()
+        self._control.close()
+        for thing in list(self._held):
+            thing.close()
 
     @property
     def closed(self) -> bool:
@@ -127,6 +175,18 @@ class Sandbox:
         """End every process and namespace of the sandbox; may be called twice."""
         with self._lock:
             self._finalizer()
+
+
+_living: weakref.WeakSet[Sandbox] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for sandbox in list(_living):
+        sandbox.forget()
+
+
+# A child that a program forks may outlive it: it must neither end the lab when it exits, nor keep it alive.
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def _listen(label: str) -> tuple[str, socket.socket]:
