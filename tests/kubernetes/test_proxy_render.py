@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from netlab.errors import LabError
-from netlab.kubernetes.proxy import ManifestError, render
+from netlab.kubernetes.proxy import ManifestError
 from netlab.kubernetes.proxy.model import Family, LocalDetector, Settings
-from netlab.kubernetes.proxy.render import read_input
+from netlab.kubernetes.proxy.render import read_input, render
 
 CONFIG = {
     "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",

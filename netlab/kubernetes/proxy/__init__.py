@@ -7,7 +7,6 @@ module, and a Ruleset (or two: before and after) becomes text for ``iptables-res
 from netlab.kubernetes.proxy.documents import read_documents
 from netlab.kubernetes.proxy.fields import Field, ManifestError
 from netlab.kubernetes.proxy.model import Family, LocalDetector, Settings, State
-from netlab.kubernetes.proxy.render import render
 from netlab.kubernetes.proxy.settings import read_mode, read_settings
 from netlab.kubernetes.proxy.state import Inventory
 
@@ -22,5 +21,4 @@ __all__ = [
     "read_documents",
     "read_mode",
     "read_settings",
-    "render",
 ]
