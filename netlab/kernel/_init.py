@@ -201,7 +201,7 @@ class Init:
 
     # -- processes ---------------------------------------------------------------
 
-    def do_spawn(self, stdio: list[int], name: str, argv: list[str], env: dict[str, str], cwd: str | None) -> Reply:
+    def do_spawn(self, stdio: list[int], name: str, argv: list[str], env: dict[str, str], cwd: list[str]) -> Reply:
         """Start a command in a host; along come descriptors for stdin, stdout, stderr and its exit status."""
         host = self.furnish(name)
         failed, report = os.pipe2(os.O_CLOEXEC)
@@ -219,7 +219,7 @@ class Init:
         return {"pid": pid}, []
 
     def become(
-        self, host: Host, stdio: list[int], report: int, command: tuple[list[str], dict[str, str], str | None]
+        self, host: Host, stdio: list[int], report: int, command: tuple[list[str], dict[str, str], list[str]]
     ) -> None:
         """Turn the forked child into the command, or report why not; never returns."""
         argv, env, cwd = command
@@ -229,9 +229,8 @@ class Init:
             setns(host.net, CLONE_NEWNET)
             setns(host.uts, CLONE_NEWUTS)
             setns(host.mnt, CLONE_NEWNS)
-            if cwd is not None:
-                call = f"cd {cwd}"
-                os.chdir(cwd)
+            call = f"cd {cwd[0]}"
+            change_directory(cwd)
             call = argv[0]
             for number in range(3):
                 os.dup2(stdio[number], number)
@@ -332,6 +331,16 @@ class Init:
         kinds = [kind for kind in KINDS if not (kind == "user" and self.privileged)]
         own = {"net": host.net, "mnt": host.mnt, "uts": host.uts}
         return {"kinds": kinds}, [os.dup(own[kind]) if kind in own else _calls.open_namespace(kind) for kind in kinds]
+
+
+def change_directory(choices: list[str]) -> None:
+    """Go to the first directory that can be entered; raises the OSError of the last."""
+    for choice in choices[:-1]:
+        try:
+            return os.chdir(choice)
+        except OSError:
+            continue
+    return os.chdir(choices[-1])
 
 
 def write_host_files(name: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
-from netlab.errors import ClosedError, CommandError, CommandTimeoutError, KernelError
+from netlab.errors import ClosedError, CommandError, CommandTimeoutError, InvalidInputError, KernelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CHUNK = 1 << 16
+#: How many commands `output_of` runs at a time: each takes three descriptors of the program.
+SIDE_BY_SIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class Process:
                     name=host,
                     argv=list(argv),
                     env=environment,
-                    cwd=place.cwd or str(Path.cwd()),
+                    cwd=[place.cwd] if place.cwd else _here(),
                 )
             except KernelError as error:
                 raise CommandError(self._not_started(error)) from None
@@ -145,6 +147,8 @@ class Process:
                 theirs.callback(os.close, number)
                 numbers.append(number)
             elif target == STDOUT:
+                if name != "stderr":
+                    raise InvalidInputError(f"Only stderr can go where stdout goes; {name} cannot.")
                 numbers.append(numbers[1])
             else:
                 numbers.append(target if isinstance(target, int) else target.fileno())
@@ -158,7 +162,7 @@ class Process:
 
     def poll(self) -> int | None:
         """Return the return code if it has ended, else None."""
-        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+        if self.returncode is None and self._ended(0):
             self._collect()
         return self.returncode
 
@@ -168,11 +172,17 @@ class Process:
         Raises CommandTimeoutError when the time is up (it goes on) and ClosedError when the lab has ended.
         """
         if self.returncode is None:
-            if not select.select([self._status], [], [], timeout)[0]:
+            if not self._ended(timeout):
                 raise CommandTimeoutError(f"{shlex.join(self.args)} in {self.host} has not ended after {timeout:g} s.")
             self._collect()
         assert self.returncode is not None  # noqa: S101 - for the type checker
         return self.returncode
+
+    def _ended(self, timeout: float | None) -> bool:
+        """Wait until it has ended; poll(2), since a large lab has descriptors above what select(2) takes."""
+        waiting = select.poll()
+        waiting.register(self._status, select.POLLIN)
+        return bool(waiting.poll(None if timeout is None else max(timeout, 0) * 1000))
 
     def _collect(self) -> None:
         data = os.read(self._status, 16)
@@ -198,10 +208,7 @@ class Process:
         """End it, wait for its end, and close the pipes."""
         self.kill()
         self.wait()
-        for stream in (self.stdin, self.stdout, self.stderr):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
+        self._close_streams()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -213,8 +220,16 @@ class Process:
 
     def __del__(self) -> None:
         """Close what is ours; the process itself goes on until the lab ends."""
-        if self.returncode is None and hasattr(self, "_status") and hasattr(self, "pid"):
+        if not hasattr(self, "pid"):
+            return  # it was not started
+        if self.returncode is None:
             os.close(self._status)
+        self._close_streams()
+
+    def _close_streams(self) -> None:
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
 
     def __repr__(self) -> str:
         """Show what runs where, and whether it still does."""
@@ -237,8 +252,9 @@ class Process:
             while selector.get_map():
                 ready = selector.select(None if deadline is None else max(deadline - time.monotonic(), 0))
                 if not ready and deadline is not None and time.monotonic() >= deadline:
+                    text = f"{shlex.join(self.args)} in {self.host} has not ended after {timeout:g} s."
                     raise CommandTimeoutError(
-                        "", stdout=_text(printed[self.stdout]), stderr=_text(printed[self.stderr])
+                        text, stdout=_text(printed[self.stdout]), stderr=_text(printed[self.stderr])
                     )
                 for key, _ in ready:
                     if key.fileobj is self.stdin:
@@ -264,6 +280,13 @@ class Process:
         return pending
 
 
+def _here() -> list[str]:
+    """Return our own working directory, and what to take in its place: a lab has a /run of its own."""
+    with contextlib.suppress(FileNotFoundError):  # ours was deleted
+        return [str(Path.cwd()), "/"]
+    return ["/"]
+
+
 def _text(parts: list[bytes]) -> str:
     return b"".join(parts).decode(errors="replace")
 
@@ -279,25 +302,28 @@ def run(process: Process, data: bytes = b"", timeout: float | None = None) -> Re
     except BaseException:
         process.close()
         raise
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
+    process.close()
     return Result(
         process.host, process.args, process.wait(), stdout.decode(errors="replace"), stderr.decode(errors="replace")
     )
 
 
 def output_of(sandbox: Sandbox, commands: list[tuple[str, tuple[str, ...]]]) -> dict[tuple[str, tuple[str, ...]], str]:
-    """Run commands of many hosts side by side; return what each printed, by (host, command).
+    """Run commands of many hosts, some side by side; return what each printed, by (host, command).
 
     Raises CommandError at the first that fails.
     """
-    started = [Process(sandbox, host, argv, Streams()) for host, argv in commands]
     printed = {}
-    for process in started:
-        result = run(process, timeout=60)
-        if not result.ok:
-            text = f"{shlex.join(process.args)} failed in {process.host}: {result.stderr.strip()}"
-            raise CommandError(text, returncode=result.returncode, stderr=result.stderr)
-        printed[process.host, process.args] = result.stdout
+    for first in range(0, len(commands), SIDE_BY_SIDE):
+        with contextlib.ExitStack() as ends:
+            started = [
+                ends.enter_context(Process(sandbox, host, argv, Streams()))
+                for host, argv in commands[first : first + SIDE_BY_SIDE]
+            ]
+            for process in started:
+                result = run(process, timeout=60)
+                if not result.ok:
+                    text = f"{shlex.join(process.args)} failed in {process.host}: {result.stderr.strip()}"
+                    raise CommandError(text, returncode=result.returncode, stderr=result.stderr)
+                printed[process.host, process.args] = result.stdout
     return printed
