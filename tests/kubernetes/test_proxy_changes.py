@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 FAMILIES = st.sampled_from(list(Family))
 SEEDS = st.integers(0, 2**32)
-# Every example starts programs; the kernel fixture is one namespace, which each example empties.
-WITH_KERNEL = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
-PURE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# No database: these tests run as root and again as an ordinary user, and the two cannot share one.
+# Every example with the kernel starts programs; the fixture is one namespace, which each example empties.
+PURE = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+WITH_KERNEL = settings(PURE, max_examples=40, suppress_health_check=list(HealthCheck))
+FEW_WITH_KERNEL = settings(WITH_KERNEL, max_examples=15)
 
 
 def two_states(mode: str) -> st.SearchStrategy[tuple[State, State]]:
@@ -170,7 +170,7 @@ def test_an_ordinary_users_lab_takes_a_thousand_services(kernel: Kernel) -> None
 
 
 @pytest.mark.kernel
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FEW_WITH_KERNEL
 @given(
     states=st.sampled_from(["iptables", "nftables"]).flatmap(lambda mode: st.tuples(st.just(mode), two_states(mode)))
 )

@@ -135,7 +135,7 @@ def test_the_longest_names_are_taken(kernel: Kernel) -> None:
 
 
 @pytest.mark.kernel
-@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), family=st.sampled_from(list(Family)))
 def test_cleaning_up_leaves_the_kubelets_chain_only(kernel: Kernel, seed: int, family: Family) -> None:
     """After the clean-up nothing is left but KUBE-FIREWALL, which the kubelet shares, and the rules of others."""
