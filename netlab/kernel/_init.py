@@ -75,13 +75,14 @@ class Init:
             if share is None:
                 _calls.unshare(CLONE_NEWNET)
                 for key, value in sysctls.items():
-                    if os.path.exists(f"/proc/sys/{key}"):  # a kernel may be started without IPv6
+                    try:
                         write(f"/proc/sys/{key}", value)
+                    except FileNotFoundError:
+                        continue  # a kernel may be started without IPv6
             else:
                 setns(self.hosts[share].net, CLONE_NEWNET)
             net = _calls.open_namespace("net")
             _calls.mount("/proc/self/ns/net", path, None, _calls.MS_BIND)
-            write_host_files(name)
             route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         except BaseException:
             if net >= 0:
@@ -117,12 +118,12 @@ class Init:
         """Replace what the commands of a host see as /etc/hosts or /etc/resolv.conf."""
         if file not in HOST_FILES:
             raise FileNotFoundError(errno.ENOENT, "", file)
-        write(f"{HOST_DIR}/{self.hosts[name].name}/{file}", text)
+        write(f"{host_files(self.hosts[name].name)}/{file}", text)
         return {}, []
 
     def do_read_file(self, _: list[int], name: str, file: str) -> Reply:
         """Return the text of such a file."""
-        with open(f"{HOST_DIR}/{self.hosts[name].name}/{file}", encoding="utf-8") as source:
+        with open(f"{host_files(self.hosts[name].name)}/{file}", encoding="utf-8") as source:
             return {"text": source.read()}, []
 
     def do_hostname(self, _: list[int], name: str, hostname: str) -> Reply:
@@ -151,7 +152,7 @@ class Init:
                     os.makedirs(os.path.dirname(target), exist_ok=True)
                     write(target, "")
                 if os.path.exists(target):
-                    _calls.mount(f"{HOST_DIR}/{name}/{file}", target, None, _calls.MS_BIND)
+                    _calls.mount(f"{host_files(name)}/{file}", target, None, _calls.MS_BIND)
             socket.sethostname(name)
             host = self.hosts[name] = host._replace(mnt=_calls.open_namespace("mnt"), uts=_calls.open_namespace("uts"))
         finally:
@@ -343,13 +344,16 @@ def change_directory(choices: list[str]) -> None:
     return os.chdir(choices[-1])
 
 
-def write_host_files(name: str) -> None:
-    """Write what the commands of a new host see in /etc."""
+def host_files(name: str) -> str:
+    """Return the folder of what the commands of a host see in /etc; most hosts of a large lab never need it."""
     folder = f"{HOST_DIR}/{name}"
+    if os.path.exists(folder):
+        return folder
     os.mkdir(folder)
     write(f"{folder}/hostname", name + "\n")
     write(f"{folder}/hosts", f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t{name}\n")
     write(f"{folder}/resolv.conf", "# this host has no name server\n")
+    return folder
 
 
 def remove_names(name: str) -> None:
