@@ -47,15 +47,15 @@ packages() { # packages KIND…: their names, from containers/packages.txt
 }
 
 missing_packages() { # missing_packages KIND…
-    local name
+    local name installed
+    # A name may live on as another package's "Provides": libpcap0.8 is libpcap0.8t64 since Ubuntu 24.04.
+    installed=$(dpkg-query --show --showformat '${db:Status-Abbrev} ${Package}, ${Provides}\n' |
+        sed -n -e 's/ ([^)]*)//g' -e 's/^.i *//p' | tr -s ', ' '\n')
     for name in $(packages "$@"); do
         if [ "$name" = chromium ] && { browser >/dev/null || grep -q '^ID=ubuntu$' /etc/os-release; }; then
             continue # Ubuntu has it as a snap only, which sees no /tmp; containers/test then takes Playwright's
         fi
-        case $(dpkg-query --show --showformat '${db:Status-Status}' "$name" 2>/dev/null) in
-            installed) ;;
-            *) echo "$name" ;;
-        esac
+        if ! grep --quiet --line-regexp --fixed-strings -e "$name" <<<"$installed"; then echo "$name"; fi
     done
 }
 
