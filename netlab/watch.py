@@ -13,7 +13,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from netlab.errors import LabError
+from netlab.errors import LabError, NotFoundError
 from netlab.kernel.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID, SOL_NETLINK
 from netlab.kernel.survey import compose
 
@@ -77,7 +77,7 @@ class Watcher:
             if lab is not None and not lab.closed:
                 callback(lab.snapshot())
             self._subscriptions.append(subscription)
-            if (self._thread is None or not self._thread.is_alive()) and lab is not None and not lab.closed:
+            if self._thread is None and lab is not None and not lab.closed:
                 opened = _event_sockets(lab)
                 self._alarm.reset()
                 self._thread = threading.Thread(target=self._run, args=(opened,), name=f"watch {lab.name}", daemon=True)
@@ -102,8 +102,9 @@ class Watcher:
         with self._lock:
             self._subscriptions.clear()
         self._alarm.ring()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
 
     # -- the thread --------------------------------------------------------------
 
@@ -120,6 +121,9 @@ class Watcher:
             finally:
                 for sock in opened:
                     sock.close()
+                with self._lock:
+                    if self._thread is threading.current_thread():
+                        self._thread = None
 
     def _follow(self, selector: selectors.BaseSelector) -> None:
         states: dict[str, HostState] = {}
@@ -129,7 +133,7 @@ class Watcher:
             now = time.monotonic()
             nsids, lost = self._events(selector, max(min(next_glance, next_full) - now, 0))
             lab = self._lab()
-            if lab is None or lab.closed or not self._subscriptions:
+            if lab is None or lab.closed or self._nobody_listens():
                 return
             poked, self._poked = self._poked, set()
             hosts = lab.hosts
@@ -141,7 +145,7 @@ class Watcher:
             now = time.monotonic()
             if now >= next_glance:
                 next_glance = now + GLANCE
-                seen = lab.sandbox.request("peek", names=list(hosts), keys=_GLANCED)[0]["values"] if hosts else {}
+                seen = _glance(lab, list(hosts))
                 dirty |= {name for name in hosts if seen.get(name) != glance.get(name)}
                 glance = seen
             full = lost or now >= next_full
@@ -152,6 +156,13 @@ class Watcher:
                 if full:
                     next_full = now + max(REFRESH, SHARE * (time.thread_time() - began))
             del lab, hosts
+
+    def _nobody_listens(self) -> bool:
+        """Tell whether the thread may end; whoever subscribes after that starts another."""
+        with self._lock:
+            if not self._subscriptions:
+                self._thread = None
+            return not self._subscriptions
 
     def _events(self, selector: selectors.BaseSelector, timeout: float) -> tuple[set[int], bool]:
         """Wait for events until it is quiet; return whose they were, and whether some were lost."""
@@ -232,12 +243,23 @@ def _event_sockets(lab: Lab) -> list[_socket.socket]:
     opened = []
     for protocol, groups in ((NETLINK_ROUTE, ROUTE_GROUPS), (NETLINK_NETFILTER, NETFILTER_GROUPS)):
         (sock,) = lab.sandbox.sockets([None], (_socket.AF_NETLINK, _socket.SOCK_RAW, protocol))
+        # An unbound socket has the port 0, which is the kernel's own, and nobody hears their own events. This comes
+        # before the groups: bind() sets the first 32 of them anew.
+        sock.bind((0, 0))
         sock.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, 1 << 22)
         for group in groups:
             sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
         opened.append(sock)
     return opened
+
+
+def _glance(lab: Lab, names: list[str]) -> dict[str, object]:
+    """Look at what sends no events; nothing is seen where a host was removed meanwhile."""
+    try:
+        return dict(lab.sandbox.request("peek", names=names, keys=_GLANCED)[0]["values"]) if names else {}
+    except NotFoundError:
+        return {}
 
 
 def _drain(sock: _socket.socket, nsids: set[int]) -> bool:
