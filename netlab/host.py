@@ -85,7 +85,8 @@ class Host(Interfaces, Addressing):
 
         The streams are as for subprocess.Popen. ``options``: ``env`` (more environment variables), ``cwd``.
         """
-        if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
+        words: tuple[object, ...] = argv
+        if not words or not all(isinstance(word, str) and "\0" not in word for word in words):
             raise InvalidInputError(f'A command is given word by word, as in host.run("ip", "addr"); not as {argv!r}.')
         if unknown := set(options) - {"env", "cwd"}:
             raise InvalidInputError(f"popen takes the options env and cwd; not {', '.join(sorted(unknown))}.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from typing import TYPE_CHECKING, Any
 
-from netlab.errors import InvalidInputError, KernelError
+from netlab.errors import InvalidInputError
 from netlab.kernel import check, links
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _MACVLAN_MODES = ("bridge", "private", "vepa", "passthru")
 _PORT_OPTIONS = {"hairpin", "learning", "flood", "isolated"}
+#: Seconds and bytes: the kernel's clock for packets has 32 bits of 64 ns, and its table of rates goes to 2 KB.
+_LONGEST_BURST, _LARGE_PACKET = 270, 2048
 _VXLAN_OPTIONS = {"port", "learning", "mtu"}
 
 
@@ -70,11 +73,16 @@ class Interfaces:
             raise InvalidInputError(
                 f"The mode of a macvlan must be one of {', '.join(_MACVLAN_MODES)}; {mode!r} is not."
             )
-        self._add(name, links.add_macvlan(self.name, name, self._interface(parent), mode), up=host is None)
-        if host is not None:
-            with self._undo(lambda: self.delete_link(name)):
-                target = links.VethEnd(name, host.namespace.netns, host.name)
-                self.namespace.apply(links.move_link(self.name, name, self.namespace.index(name), target))
+        if host is None:
+            self._add(name, links.add_macvlan(self.name, name, self._interface(parent), mode), up=True)
+            return
+        # Born here under a name of its own, since the wanted one may be taken here and free there.
+        young = f"macv{secrets.token_hex(4)}"
+        self.namespace.apply(links.add_macvlan(self.name, young, self._interface(parent), mode))
+        with self._undo(lambda: self.delete_link(young)):
+            target = links.VethEnd(name, host.namespace.netns, host.name)
+            self.namespace.apply(links.move_link(self.name, young, self.namespace.index(young), target))
+        with self._undo(lambda: host.delete_link(name)):
             host.set_link(name, up=True)
 
     def _add(self, name: str, request: Request, *, up: bool) -> None:
@@ -113,28 +121,43 @@ class Interfaces:
             raise InvalidInputError("Say what to change: up=, mtu=, mac= or new_name=.")
         index = self.namespace.index(check.interface_name(interface))
         before = self.namespace.find(interface)
-        # The kernel applies the parts of one request in order and keeps those before the one it refuses.
-        with self._undo(lambda: self._restore(interface, before)):
-            self.namespace.apply(links.set_link(self.name, interface, index, **changes))
+        # One part at a time, those that are refused most often first: within one request the kernel would keep the
+        # parts before the one it refuses, and not all can be taken back (IPv6 addresses go with an MTU below 1280).
+        done: list[str] = []
+        name = interface
+        with self._undo(lambda: self._restore(done, before)):
+            for key in ("new_name", "mac", "mtu", "up"):
+                if changes[key] is not None:
+                    self.namespace.apply(links.set_link(self.name, name, index, **{key: changes[key]}))
+                    done.append(key)
+                    name = changes["new_name"] or name
 
-    def _restore(self, name: str, before: Any) -> None:
-        back = {
+    def _restore(self, done: list[str], before: Any) -> None:
+        old = {
             "up": bool(before["flags"] & links.IFF_UP),
             "mtu": before.get_attr("IFLA_MTU"),
             "mac": before.get_attr("IFLA_ADDRESS"),
+            "new_name": before.get_attr("IFLA_IFNAME"),
         }
-        for key, value in {**back, "new_name": name}.items():
-            # A part that was not changed, or cannot be set on this kind of interface, needs no way back.
-            with contextlib.suppress(KernelError):
-                self.namespace.apply(links.set_link(self.name, name, before["index"], **{key: value}))
+        for key in reversed(done):
+            self.namespace.apply(links.set_link(self.name, old["new_name"], before["index"], **{key: old[key]}))
 
     def add_port(self, bridge: str, interface: str) -> None:
         """Make an interface a port of a bridge, and set it up."""
         _, index = self._interface(bridge)
         port = self._interface(interface)
-        self.namespace.apply(links.set_link(self.name, *port, master=(bridge, index)))
-        with self._undo(lambda: self.remove_port(interface)):
+        before = self.namespace.find(interface)
+        # The kernel takes a port off its old bridge before it finds that the new one refuses it.
+        with self._undo(lambda: self._return_port(port, before)):
+            self.namespace.apply(links.set_link(self.name, *port, master=(bridge, index)))
             self.namespace.apply(links.set_link(self.name, *port, up=True))
+
+    def _return_port(self, port: tuple[str, int], before: Any) -> None:
+        master = before.get_attr("IFLA_MASTER") or 0
+        now = self.namespace.find(port[0])
+        if now is not None and (now.get_attr("IFLA_MASTER") or 0) != master:
+            old = self.namespace.names()[master] if master else ""
+            self.namespace.apply(links.set_link(self.name, *port, master=(old, master)))
 
     def remove_port(self, interface: str) -> None:
         """Take an interface off its bridge."""
@@ -145,7 +168,7 @@ class Interfaces:
         if not options or set(options) - _PORT_OPTIONS:
             given = ", ".join(options) or "none was given"
             raise InvalidInputError(f"A bridge port has the options {', '.join(sorted(_PORT_OPTIONS))}; not: {given}.")
-        self.namespace.apply(links.set_port(self.name, *self._interface(interface), **options))
+        self.namespace.apply(links.set_port(self.name, self._interface(interface), options))
 
     def shape(self, interface: str, rate: str, *, burst: int = 32_000, limit: int = 256_000) -> None:
         """Slow down what leaves by an interface with a token bucket (tc-tbf(8)).
@@ -153,7 +176,11 @@ class Interfaces:
         ``rate`` is a text such as "10mbit"; ``burst`` and ``limit``, the length of the queue, are in bytes.
         """
         sizes = (check.number(burst, "A burst", 1, 2**31), check.number(limit, "A queue's limit", 1, 2**31))
-        self.namespace.apply(links.shape(self.name, self._interface(interface), check.rate(rate), *sizes))
+        bits = check.rate(rate)
+        if max(burst, _LARGE_PACKET) * 8 > bits * _LONGEST_BURST:
+            text = f"At {rate} a burst of {burst} bytes lasts longer than {_LONGEST_BURST} s, which tbf cannot measure."
+            raise InvalidInputError(f"{text} Choose a smaller burst or a higher rate.")
+        self.namespace.apply(links.shape(self.name, self._interface(interface), bits, *sizes))
 
     def unshape(self, interface: str) -> None:
         """Take the shaping of an interface away."""

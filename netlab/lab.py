@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from netlab.kernel.values import HostState, Snapshot
+    from netlab.watch import Subscription
 
 _living: weakref.WeakSet[Lab] = weakref.WeakSet()
 _numbers = itertools.count()
@@ -104,6 +105,9 @@ class Lab:
             found = self._own(host)
             self.sandbox.request("remove_host", name=found.name)
             del self._hosts[found.name]
+            if all(host.namespace.inode != found.namespace.inode for host in self._hosts.values()):
+                # The kernel would take the cables away a little later; now the names of their other ends are free.
+                found.namespace.cut_cables()
             found.namespace.close()
         self._changed(list(self._hosts))
 
@@ -189,6 +193,10 @@ class Lab:
             if self._watcher is None:
                 self._watcher = Watcher(self)
             return self._watcher
+
+    def watch(self, callback: Callable[[Snapshot], object]) -> Subscription:
+        """Call back with the present Snapshot, and from another thread with each new one, until it is closed."""
+        return self.watcher.subscribe(callback)
 
     def diagram(self, **options: Any) -> Any:
         """Return a live picture of the lab that follows the kernel, to be shown in a notebook."""

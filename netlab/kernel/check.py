@@ -47,6 +47,16 @@ def interface_name(name: object) -> str:
 
 def interface_address(address: object) -> IPInterface:
     """Return an address with its prefix, such as 10.0.0.1/24 or fd00::1/64."""
+    found = _interface_address(address)
+    if found is not None and (found.ip.is_unspecified or found.ip.is_multicast):
+        raise _wrong("The address of an interface", "one that a single host can have", str(address))
+    if found is not None:
+        return found
+    expected = "an address with its prefix length, such as 10.0.0.1/24 or fd00::1/64"
+    raise _wrong("The address of an interface", expected, address)
+
+
+def _interface_address(address: object) -> IPInterface | None:
     if isinstance(address, (ipaddress.IPv4Interface, ipaddress.IPv6Interface)):
         return address
     try:
@@ -58,10 +68,8 @@ def interface_address(address: object) -> IPInterface:
         ):
             return ipaddress.ip_interface(address)
     except ValueError:
-        pass  # the message below says what was expected
-    raise _wrong(
-        "The address of an interface", "an address with its prefix length, such as 10.0.0.1/24 or fd00::1/64", address
-    )
+        pass  # the caller says what was expected
+    return None
 
 
 def address(value: object, what: str = "The address") -> IPAddress:

@@ -20,6 +20,8 @@ from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from netlab.kernel.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Query, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from netlab.kernel.values import IPAddress, IPInterface, IPNetwork
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
@@ -173,7 +175,7 @@ def set_link(host: str, name: str, index: int, **changes: Any) -> Request:
     return Request(f"ip -n {host} link set {name} " + " ".join(words), RTM_NEWLINK, message, 0, EXISTS)
 
 
-def set_port(host: str, name: str, index: int, **options: bool) -> Request:
+def set_port(host: str, port: tuple[str, int], options: Mapping[str, bool]) -> Request:
     """Change a bridge port: ``hairpin``, ``learning``, ``flood``, ``isolated`` (bridge(8))."""
     attributes = {
         "hairpin": "IFLA_BRPORT_MODE",
@@ -183,11 +185,11 @@ def set_port(host: str, name: str, index: int, **options: bool) -> Request:
     attributes["isolated"] = "IFLA_BRPORT_ISOLATED"
     data = [(attributes[key], int(value)) for key, value in options.items()]
     message = ifinfmsg()
-    message["index"] = index
+    message["index"] = port[1]
     slave = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": data})]}
     message["attrs"] = [("IFLA_LINKINFO", slave)]
     words = " ".join(f"{key} {'on' if value else 'off'}" for key, value in options.items())
-    return Request(f"bridge -n {host} link set dev {name} {words}", RTM_NEWLINK, message)
+    return Request(f"bridge -n {host} link set dev {port[0]} {words}", RTM_NEWLINK, message)
 
 
 def address(host: str, interface: tuple[str, int], what: IPInterface, *, add: bool = True) -> Request:
@@ -307,7 +309,8 @@ def fdb(host: str, interface: tuple[str, int], mac: str, destination: IPAddress 
     """Add a line to a bridge's forwarding table, or with a destination to a VXLAN's (bridge(8)); or delete it."""
     message = ndmsg()
     message["family"], message["ifindex"] = AF_BRIDGE, interface[1]
-    message["state"] = NUD_PERMANENT | NUD_NOARP
+    # On a bridge, "permanent" would mean the bridge's own address: its packets go to the host, not out of the port.
+    message["state"] = NUD_PERMANENT | NUD_NOARP if destination is not None else NUD_NOARP
     message["flags"] = NTF_SELF if destination is not None else NTF_MASTER
     message["attrs"] = [("NDA_LLADDR", mac)]
     words = f"{mac} dev {interface[0]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket as _socket
@@ -87,6 +88,13 @@ class Namespace:
     def names(self) -> dict[int, str]:
         """Return the names of all interfaces by their index."""
         return {interface.index: interface.name for interface in read_interfaces(self.route, lambda _: None)}
+
+    def cut_cables(self) -> None:
+        """Remove all veth ends here, and with them those in other namespaces."""
+        for interface in read_interfaces(self.route, lambda _: None):
+            if interface.kind == "veth":
+                with contextlib.suppress(KernelError):  # both ends were here, and this one went with the other
+                    self.apply(links.delete_link(self.name, interface.name))
 
     def close(self) -> None:
         """Close the descriptors; the namespace lives on as long as the sandbox holds it."""

@@ -95,7 +95,7 @@ def to_pcapng(packets: Iterable[Packet]) -> bytes:
         warnings.simplefilter("ignore", DeprecationWarning)
         writer = FileWriter(stream, section)
     for packet in kept:
-        options = {"epb_flags": 2 if packet.direction == "out" else 1}
+        options: dict[str, Any] = {"epb_flags": 2 if packet.direction == "out" else 1}
         if packet.comment:
             options["opt_comment"] = packet.comment
         block = section.new_member(

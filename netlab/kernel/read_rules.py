@@ -58,7 +58,9 @@ def parse_nft(listing: str, text: str, skip: frozenset[tuple[str, str]] = frozen
             continue
         key = (*where, item["chain"])
         numbers[key] = numbers.get(key, 0) + 1
-        counter = next((part["counter"] for part in item["expr"] if isinstance(part.get("counter"), dict)), {})
+        counter: dict[str, int] = next(
+            (part["counter"] for part in item["expr"] if isinstance(part.get("counter"), dict)), {}
+        )
         sentence = words.get((*where, item["handle"]), "")
         found.append(
             FirewallRule(

@@ -7,14 +7,22 @@ starts fast under any interpreter.
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import os
 import signal
 import socket
 import socketserver
+import struct
 import sys
 import traceback
 from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+IP_PKTINFO = 8  # linux/in.h; Python has no name for it before 3.12
+#: struct in_pktinfo: interface, local address, destination in the header. struct in6_pktinfo: address, interface.
+IN_PKTINFO, IN6_PKTINFO = struct.Struct("=i4s4s"), struct.Struct("=16si")
+LARGEST_DATAGRAM = 65535
 
 
 def plain(address: str) -> str:
@@ -65,27 +73,10 @@ class Caller(BaseHTTPRequestHandler):
         """Stay quiet: who called stands in the answer."""
 
 
-class Datagram(socketserver.DatagramRequestHandler):
-    """Answers any datagram with who answered and who called."""
-
-    server: UDPServer
-
-    def handle(self) -> None:
-        """Send the answer as JSON."""
-        body = {
-            "server": self.server.label,
-            "server_port": self.server.server_address[1],
-            "client_address": plain(self.client_address[0]),
-            "client_port": self.client_address[1],
-            "protocol": "udp",
-            "body": self.rfile.read().decode(errors="replace"),
-        }
-        self.wfile.write((json.dumps(body) + "\n").encode())
-
-
 class BothFamilies(socketserver.BaseServer):
     """Takes IPv4 callers on an IPv6 socket too, where the address is "::"."""
 
+    address_family: int
     socket: socket.socket
     handler: type[socketserver.BaseRequestHandler]
 
@@ -117,9 +108,51 @@ class Server(BothFamilies, socketserver.ThreadingTCPServer):
 
 
 class UDPServer(BothFamilies, socketserver.UDPServer):
-    """Datagrams on one port."""
+    """Datagrams on one port; each answer comes from the address that was asked, as NAT and learners expect."""
 
-    handler = Datagram
+    handler = socketserver.BaseRequestHandler
+
+    def server_bind(self) -> None:
+        """Bind, and ask to be told which address a datagram was sent to (ip(7), ipv6(7))."""
+        super().server_bind()
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Receive one datagram, and the address it was sent to."""
+        data, ancillary, _, caller = self.socket.recvmsg(LARGEST_DATAGRAM, 256)
+        return (data, ancillary), caller
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answer one datagram."""
+        data, ancillary = request
+        asked, control = _answer_from(ancillary)
+        body = {
+            "server": self.label,
+            "server_address": plain(asked),
+            "server_port": self.server_address[1],
+            "client_address": plain(client_address[0]),
+            "client_port": client_address[1],
+            "protocol": "udp",
+            "body": data.decode(errors="replace"),
+        }
+        self.socket.sendmsg([(json.dumps(body) + "\n").encode()], control, 0, client_address)
+
+
+def _answer_from(ancillary: list[tuple[int, int, bytes]]) -> tuple[str, list[tuple[int, int, bytes]]]:
+    """Return the address a datagram was sent to, and what makes the kernel answer from there by any way it likes."""
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            address, index = IN6_PKTINFO.unpack(value[: IN6_PKTINFO.size])
+            # A link-local address says nothing without its interface; for others the route decides.
+            index = index if ipaddress.IPv6Address(address).is_link_local else 0
+            return socket.inet_ntop(socket.AF_INET6, address), [(level, kind, IN6_PKTINFO.pack(address, index))]
+        if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+            _, local, _ = IN_PKTINFO.unpack(value[: IN_PKTINFO.size])
+            return socket.inet_ntop(socket.AF_INET, local), [(level, kind, IN_PKTINFO.pack(0, local, bytes(4)))]
+    return "", []
 
 
 def main() -> None:
