@@ -7,6 +7,7 @@ Source: ``k8s.io/utils/net`` ParseIPSloppy and ParseCIDRSloppy; ``net.IP.String`
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
@@ -15,6 +16,8 @@ Network = IPv4Network | IPv6Network
 
 _MAPPED_BITS = 96
 _QUAD = 4
+_NUMBER = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_PLAIN = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{3}}")
 _BYTE = 255
 
 
@@ -35,6 +38,14 @@ def parse_address(text: str) -> Address | None:
     except ValueError:
         return None
     return address.ipv4_mapped or address
+
+
+def canonical(text: str) -> str | None:
+    """Return the one spelling of the address that ``text`` names, or None if it names none."""
+    if _PLAIN.fullmatch(text):
+        return text  # as nearly all are: making an address of it and text again costs ten times the look
+    address = parse_address(text)
+    return None if address is None else str(address)
 
 
 def parse_network(text: str) -> Network | None:

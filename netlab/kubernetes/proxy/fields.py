@@ -7,7 +7,6 @@ A `Field` knows the way back to its document, so that an error reads
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netlab.errors import InvalidInputError
@@ -58,7 +57,7 @@ class Field:
         value = self.value
         if value is None:
             return Field(None, key, self)
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             raise self.refuse("an object with fields")
         return Field(value.get(key), key, self)
 
@@ -67,7 +66,7 @@ class Field:
         value = self.value
         if value is None:
             return
-        if isinstance(value, str) or not isinstance(value, Sequence):
+        if not isinstance(value, list):
             raise self.refuse("a list")
         for index, item in enumerate(value):
             yield Field(item, f"[{index}]", self)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sys import intern
 from typing import TYPE_CHECKING
 
-from netlab.kubernetes.proxy.addresses import join, parse_address, parse_network
+from netlab.kubernetes.proxy.addresses import canonical, join, parse_address, parse_network
 from netlab.kubernetes.proxy.fields import HIGHEST_PORT
 from netlab.kubernetes.proxy.model import Endpoint, Family, ServicePort
 
@@ -43,14 +43,14 @@ class Slice:
     endpoints: tuple[Endpoint, ...]
 
 
-def full_name(manifest: Field) -> str:
+def name_of(manifest: Field) -> str:
     """Return ``namespace/name`` of an object; the namespace is ``default`` if it is absent."""
     metadata = manifest.get("metadata")
     name = metadata.get("name").required("the object's name")
     return f"{metadata.get('namespace').text() or 'default'}/{name}"
 
 
-def read_service(manifest: Field, settings: Settings) -> tuple[ServicePort, ...]:
+def read_service(manifest: Field, full_name: str, settings: Settings) -> tuple[ServicePort, ...]:
     """Return the ports of a Service that the proxy serves in ``settings.family``: none for one it ignores."""
     if PROXY_NAME in (manifest.get("metadata").get("labels").value or ()):
         return ()
@@ -60,7 +60,7 @@ def read_service(manifest: Field, settings: Settings) -> tuple[ServicePort, ...]
     if not cluster_ip or kind == "ExternalName":
         return ()
 
-    namespace, _, name = full_name(manifest).partition("/")
+    namespace, _, name = full_name.partition("/")
     namespace = intern(namespace)
     family = settings.family
     given_ips = _addresses(spec.get("externalIPs").texts(), family)
@@ -99,7 +99,7 @@ def read_service(manifest: Field, settings: Settings) -> tuple[ServicePort, ...]
     return tuple(ports.values())
 
 
-def read_slice(manifest: Field, settings: Settings) -> Slice | None:
+def read_slice(manifest: Field, full_name: str, settings: Settings) -> Slice | None:
     """Return what an EndpointSlice holds for ``settings.family``, or None if the proxy ignores it."""
     metadata = manifest.get("metadata")
     labels = metadata.get("labels")
@@ -112,7 +112,7 @@ def read_slice(manifest: Field, settings: Settings) -> Slice | None:
         for port in manifest.get("ports").items()
         if (number := port.get("port").number(0, 0, HIGHEST_PORT))
     )
-    namespace, _, name = full_name(manifest).partition("/")
+    namespace, _, name = full_name.partition("/")
     found = (_endpoint(item, settings.node_name) for item in manifest.get("endpoints").items())
     return Slice(f"{namespace}/{service}", name, ports, tuple(endpoint for endpoint in found if endpoint))
 
@@ -135,7 +135,7 @@ def endpoints_of(port: ServicePort, slices: Iterable[Slice]) -> tuple[Endpoint, 
 
 
 def _with_port(endpoint: Endpoint, port: int, text: str) -> Endpoint:
-    # dataclasses.replace costs four times as much, and this runs for every endpoint of the cluster.
+    # _replace costs four times as much, and this runs for every endpoint of the cluster.
     return Endpoint(
         endpoint.address,
         port,
@@ -153,21 +153,21 @@ def _endpoint(item: Field, node_name: str) -> Endpoint | None:
     first = next(item.get("addresses").items(), None)
     if first is None:
         return None
-    address = parse_address(first.required("an IP address"))
+    address = canonical(first.required("an IP address"))
     if address is None:
         raise first.refuse("an IP address")
     conditions = item.get("conditions")
     hints = item.get("hints")
     return Endpoint(
-        address=str(address),
+        address=address,
         port=0,
         text="",
         local=bool(node_name) and item.get("nodeName").text() == node_name,
         ready=conditions.get("ready").flag(default=True),
         serving=conditions.get("serving").flag(default=True),
         terminating=conditions.get("terminating").flag(default=False),
-        zones=_names(hints.get("forZones")),
-        nodes=_names(hints.get("forNodes")),
+        zones=_names(hints.get("forZones")) if hints.value else _NO_NAMES,
+        nodes=_names(hints.get("forNodes")) if hints.value else _NO_NAMES,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from netlab.kubernetes.proxy.model import Backend, ServiceView, State
-from netlab.kubernetes.proxy.objects import Slice, endpoints_of, full_name, read_service, read_slice
+from netlab.kubernetes.proxy.objects import Slice, endpoints_of, name_of, read_service, read_slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,13 +65,13 @@ class _Draft:
     def put(self, manifest: Field) -> None:
         kind = manifest.get("kind").text()
         if kind == "Service":
-            name = full_name(manifest)
-            self.ports[name] = read_service(manifest, self.settings)
+            name = name_of(manifest)
+            self.ports[name] = read_service(manifest, name, self.settings)
             self.touched.add(name)
         elif kind == "EndpointSlice":
-            name = full_name(manifest)
+            name = name_of(manifest)
             self._drop_slice(name)
-            piece = read_slice(manifest, self.settings)
+            piece = read_slice(manifest, name, self.settings)
             if piece is not None:
                 self.slices[piece.service] = {**self.slices.get(piece.service, {}), piece.name: piece}
                 self.owners[name] = piece.service
