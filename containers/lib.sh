@@ -114,7 +114,7 @@ install_packages() { # install_packages KIND…: those that are missing, after a
 
 find_python() { # the system's Python: a user's own (pyenv, conda) may not be readable for others
     local candidate
-    for candidate in /usr/bin/python3 /usr/bin/python3.1[1-9] /usr/local/bin/python3; do
+    for candidate in ${NETLAB_PYTHON:-/usr/bin/python3 /usr/bin/python3.1[1-9] /usr/local/bin/python3}; do
         if [ -x "$candidate" ] &&
             "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
@@ -132,28 +132,31 @@ lock_part() { # lock_part run|all: the lock, or its first half
     fi
 }
 
+venv_is_current() { # venv_is_current PART KEY: what has the tests' half has the other one too
+    local stamp
+    stamp=$(cat "$venv/netlab-stamp" 2>/dev/null) || return 1
+    [ -x "$venv/bin/python" ] && { [ "$stamp" = "$1 $2" ] || [ "$stamp" = "all $2" ]; }
+}
+
 make_venv() { # make_venv run|all: sets $venv; does nothing where the lock is installed already
-    local part=$1 python key stamp
-    python=$(find_python) || die 3 "No Python 3.11 or newer in /usr/bin." \
+    local part=$1 python key
+    python=$(find_python) || die 3 "No Python 3.11 or newer in ${NETLAB_PYTHON:-/usr/bin}." \
         "Debian 12 and Ubuntu 24.04 have one: apt-get install python3 python3-venv"
-    venv=${NETLAB_VENV:-$root/.venv}
-    if [ -z "${NETLAB_VENV:-}" ] && ! [ -w "$root" ]; then
-        venv=${XDG_CACHE_HOME:-$HOME/.cache}/netlab/venv
-    fi
     key=$(
         cat "$root/containers/lock.txt" "$root/pyproject.toml" | sha256
         echo "$root"
         "$python" -V
     )
-    stamp=$venv/netlab-stamp
-    for installed in "$part" all; do
-        if [ "$(cat "$stamp" 2>/dev/null)" = "$installed $key" ] && [ -x "$venv/bin/python" ]; then return; fi
+    for venv in "${NETLAB_VENV:-$root/.venv}" "${XDG_CACHE_HOME:-$HOME/.cache}/netlab/venv"; do
+        if venv_is_current "$part" "$key"; then return; fi
+        # Another user's, or in another user's checkout: then one of our own.
+        if [ -w "$venv" ] || { ! [ -e "$venv" ] && [ -w "$(dirname "$venv")" ]; }; then break; fi
     done
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         die 3 "$python has no venv module." "On Debian and Ubuntu: apt-get install python3-venv"
     fi
     say "making the virtual environment in $venv (about a minute, once)"
-    if [ -e "$venv" ] && ! [ -e "$stamp" ] && ! [ -e "$venv/pyvenv.cfg" ]; then
+    if [ -e "$venv" ] && ! [ -e "$venv/pyvenv.cfg" ]; then
         die 3 "$venv is there, but it is not a virtual environment." "Move it away, or set NETLAB_VENV."
     fi
     "$python" -m venv --clear "$venv"
@@ -164,7 +167,7 @@ make_venv() { # make_venv run|all: sets $venv; does nothing where the lock is in
         die 3 "pip could not install netlab itself. Its own words are above."
     # A kernel's notes to its makers would fall into the learner's terminal.
     install -D --mode 644 "$root/containers/jupyter/ipython_kernel_config.json" "$venv/etc/ipython/ipython_kernel_config.json"
-    printf '%s %s\n' "$part" "$key" >"$stamp"
+    printf '%s %s\n' "$part" "$key" >"$venv/netlab-stamp"
 }
 
 # --- namespaces --------------------------------------------------------------
