@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from netlab.kernel.values import Snapshot
+    from netlab.view.nouns import Cable, End, Scene
     from netlab.view.placing import Entry
-    from netlab.view.scene import Cable, End, Scene
 
 NODE_GAP = 14.0
 LANE_WIDTH = 2.0
@@ -132,12 +132,12 @@ def _ports(drawing: Drawing, name: str) -> dict[str, float]:
     if name in drawing.plan.wrapped:
         found = _wrapped_ports(drawing, name)
     peers = _peers(drawing)
+    slots: dict[str, float] = {}
     for bridge in host.bridges:
         for side in ("top", "bottom"):
             x = max(
                 (found[c.name] + 40 for c in host.chips if c.name in found and c.master == bridge.name), default=0.0
             )
-            slots: dict[str, float] = {}
             for chip in host.chips:
                 if chip.master != bridge.name or drawing.plan.side(name, chip.name) != side or chip.name in found:
                     continue
@@ -151,6 +151,9 @@ def _ports(drawing: Drawing, name: str) -> dict[str, float]:
                 found[chip.name] = start + drawing.anchor(other)[0]
                 x = max(x, start + drawing.cards[other[0]].outer[0] + NODE_GAP)
             found[f"end {side}"] = max(found.get(f"end {side}", 0.0), x - NODE_GAP)
+    for cable in drawing.scene.between():
+        if cable.lane and cable.b[0] == name:
+            found[cable.b[1]] = slots.get(cable.a[0], 0.0) + drawing.anchor(cable.a)[0]
     return found
 
 
@@ -234,7 +237,11 @@ def _edges(drawing: Drawing, cable: Cable, place: int) -> Iterator[str]:
     for row in rows[height[first[0]] + 1 : height[last[0]]]:
         stops += [_quote(f"lane of {end[0]}") for end in (first, last) if (end[0], True) in row][:1]
     stops.append(f"{_quote(last[0])}:{_port(drawing, last)}:{sides[0] if same else sides[1]}")
-    extra = ", constraint=false" if same or cable.kind == "tunnel" else f", weight={40 if len(stops) > 2 else 10}"
+    extra = (
+        ", constraint=false"
+        if same or (cable.kind == "tunnel" and not cable.lane)
+        else f", weight={40 if len(stops) > 2 else 10}"
+    )
     for number, (tail, head) in enumerate(zip(stops, stops[1:], strict=False)):
         yield f'  {tail} -> {head} [id={_quote(cable.id)}, nl="c{place}.{number}"{extra}]'
 

@@ -11,8 +11,8 @@ from netlab.view.parts import LINE, Block, ChipText, Part
 if TYPE_CHECKING:
     from xml.etree import ElementTree as ET
 
+    from netlab.view.nouns import Bridge, Chip, Program, SceneHost, Tube
     from netlab.view.parts import Point
-    from netlab.view.scene import Bridge, Chip, Program, SceneHost
 
 
 def part(parent: ET.Element, item: Part) -> None:
@@ -126,6 +126,24 @@ def _bus(box: ET.Element, item: Part, label: float, drops: tuple[tuple[Chip, flo
             pen.dot(box, (x, bus), 3, "page", "badline")
 
 
+def _tube(parent: ET.Element, item: Part) -> None:
+    tube: Tube
+    tube, lanes = item.data
+    box = pen.group(parent, tube.id, "tube", tube.sentence)
+    pen.rect(box, (item.x, item.y, item.width, item.height), "tun", "tunline", stroke_dasharray="5 3")
+    for x in lanes:
+        course = f"M{pen.number(x)},0V{pen.number(item.y + item.height / 2)}"
+        pen.path(box, course, "tunline", 5.4)
+        pen.path(box, course, "tun", 2.6)
+    clear = min((x for x in lanes if x > item.x + 12), default=item.x + item.width) - 8
+    x, y = item.x + 12, item.y + item.height / 2 + 4
+    heading = "VXLAN tunnel"
+    if text_width(f"{heading} {tube.about}", 11, "bold") + 8 > clear - x:
+        heading = "VXLAN"
+    x += pen.write(box, (x, y), heading, 11, "bold", fill="tunline") + 8
+    pen.write(box, (x, y), fit(tube.about, max(clear - x, 20), 10, "mono"), 10, "mono")
+
+
 def _program(parent: ET.Element, item: Part) -> None:
     program: Program = item.data
     box = pen.group(parent, item.id, "program", program.sentence)
@@ -225,4 +243,5 @@ _FACES: dict[str, Any] = {
     "programs": _programs,
     "rules": _rules,
     "title": _title,
+    "tube": _tube,
 }

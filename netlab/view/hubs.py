@@ -1,241 +1,210 @@
 """Lay out a host that joins others: a switch with its bridges, a router with its gate, or both.
 
-The tables stand in a left column, the ports of the bridges to the right of it, so that no line ever crosses text.
+No line may cross text. Where ports leave upwards only, the bridge lies on top and the tables below it; where they
+leave on both sides, or there is no bridge, the tables stand in a column of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from netlab.view.cards import GATE_HEIGHT, GATE_WIDTH, TITLE, Spec, small_chip
+from netlab.view import ports
+from netlab.view.cards import GATE_HEIGHT, GATE_WIDTH
 from netlab.view.measure import text_width
-from netlab.view.parts import (
-    PAD,
-    Card,
-    ChipText,
-    Part,
-    Point,
-    chip_size,
-    chip_text,
-    loopback,
-    program_width,
-    spread,
-    tables,
-    title,
-)
+from netlab.view.parts import PAD, Card, Part, Point, chip_size, chip_text, loopback, program_width, tables, title
+from netlab.view.ports import BAR, DROP, LABEL, Draft
 
 if TYPE_CHECKING:
-    from netlab.view.scene import Bridge, Chip, SceneHost
+    from netlab.view.cards import Spec
+    from netlab.view.nouns import SceneHost
 
-BAR = 58.0
-LABEL = 136.0
-DROP = 18.0
-SMALL_CHIP = 24.0
 _LANE_X = 18.0
-_COLUMN = 236.0
-_NARROWEST_NAME = 44.0
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A hub while it is laid out."""
-
-    host: SceneHost
-    spec: Spec
-    texts: dict[str, ChipText] = field(default_factory=dict)
-    sizes: dict[str, tuple[float, float]] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
-    anchors: dict[str, Point] = field(default_factory=dict)
-
-    def side(self, chip: Chip) -> str:
-        return "top" if self.spec.sides.get(chip.name) == "top" else "bottom"
-
-    def put(self, chip: Chip, x: float, edge: float) -> None:
-        """Place a chip with its middle on a border of the card."""
-        width, height = self.sizes[chip.name]
-        self.parts.append(Part("chip", chip.id, x - width / 2, edge - height / 2, width, height, self.texts[chip.name]))
-        self.anchors[chip.name] = (x, edge + (-height / 2 if self.side(chip) == "top" else height / 2))
+_GATE_X = 32.0
+_ASIDE = 134.0  # the gate and the loopback, beside the tables
+_COLUMN = 226.0
+_HEADER = 36.0
 
 
 def hub_card(host: SceneHost, spec: Spec) -> Card:
     """Lay out a switch or router."""
-    draft = _Draft(host, spec)
-    bridges = {bridge.name for bridge in host.bridges}
-    ports = [chip for chip in host.chips if chip.master in bridges]
-    routed = [chip for chip in host.chips if chip.master not in bridges]
-    zones, zone_width = _zones(draft, ports)
-    for chip in routed:
+    draft = Draft(host, spec)
+    for chip in draft.routed:
         draft.texts[chip.name] = chip_text(chip, "full", with_mac=spec.with_mac)
         draft.sizes[chip.name] = chip_size(draft.texts[chip.name])
-    plain = (
-        bool(host.bridges)
-        and not routed
-        and not host.routes
-        and not any(b.addresses for b in host.bridges)
-        and not host.programs
-    )
-    column = _column_width(draft, routed, plain=plain, bars=bool(host.bridges))
-    half = {
-        side: max((draft.sizes[c.name][1] / 2 for c in host.chips if draft.side(c) == side), default=0.0)
-        for side in ("top", "bottom")
-    }
-    width = max(column + (zone_width + PAD if host.bridges else 0), spec.min_width)
-    bar_y = half["top"] + (DROP if any(draft.side(p) == "top" for p in ports) else 12)
-    bar_y = max(bar_y, half["top"] + 14 if routed else 12, TITLE if plain else 0)
-    gate_y = bar_y + (BAR - GATE_HEIGHT) / 2 if host.bridges else half["top"] + 18
-    end = _column(draft, routed, column, gate_y, plain=plain) if not plain else TITLE + BAR
-    if plain:
-        draft.parts.append(title(host, PAD, 8 if half["top"] == 0 or zones else half["top"] + 4, column - PAD))
-    lowest = bar_y + BAR + (half["bottom"] + DROP if any(draft.side(p) == "bottom" for p in ports) else PAD)
-    below = [chip for chip in routed if draft.side(chip) == "bottom"]
-    routed_end = end + (
-        max(draft.sizes[c.name][1] for c in below) / 2 + (18 if host.forwarding else 8) if below else PAD
-    )
-    height = max(lowest, routed_end if not plain else 0, spec.min_height)
-    _place_ports(draft, zones, 0.0 if plain else column, (bar_y, height), plain=plain, width=width)
-    _place_routed(draft, routed, height)
-    _lanes(draft, routed, (column, gate_y, height), bars=[p for p in draft.parts if p.kind == "bar"])
-    overhang = (half["top"], 0.0, half["bottom"], 0.0)
-    return Card(host, width, height, tuple(draft.parts), draft.anchors, overhang)
+    ups = [chip for chip in draft.routed if draft.side(chip) == "top"]
+    downs = [chip for chip in draft.ports if draft.side(chip) == "bottom" and _cabled(draft, chip.name)]
+    return _stacked(draft) if host.bridges and not ups and not downs else _beside(draft)
 
 
-def _column_width(draft: _Draft, routed: list[Chip], *, plain: bool, bars: bool) -> float:
+def _cabled(draft: Draft, name: str) -> bool:
+    return name in draft.spec.sides and draft.spec.sides[name] == "bottom" and name in draft.spec.ports
+
+
+def _is_switch(draft: Draft) -> bool:
+    """Tell whether a host only switches: it has no part in the network whose frames it passes on."""
     host = draft.host
+    addresses = any(bridge.addresses for bridge in host.bridges)
+    return bool(host.bridges) and not (draft.routed or host.routes or addresses or host.programs or host.rules)
+
+
+# -- the bridge on top, the tables below ------------------------------------------------
+
+
+def _stacked(draft: Draft) -> Card:
+    host, spec = draft.host, draft.spec
+    found = ports.zones(draft)
+    switch = _is_switch(draft)
+    half = {side: draft.half(side) for side in ("top", "bottom")}
     name = text_width(host.name, 16, "bold") + 2 * PAD
-    if plain:
-        return max(name, LABEL + PAD)
-    lanes = _LANE_X + 14
-    gate = GATE_WIDTH + 26 if host.forwarding else 0
-    chips = max(
-        spread((draft.sizes[c.name][0] for c in routed if draft.side(c) == side), 12)[1] + lanes
-        for side in ("top", "bottom")
+    wide = [
+        found[-1].x + found[-1].width + 2 * PAD,
+        spec.min_width,
+        ports.routed_width(draft, "bottom") + _LANE_X,
+        name,
+    ]
+    width = max(wide) if switch else max(*wide, _ASIDE + _COLUMN + 2 * PAD)
+    bar_y = max(_HEADER, half["top"] + DROP)
+    below = [chip for chip in draft.ports if draft.side(chip) == "bottom"]
+    draft.parts.append(title(host, PAD, 9, max(LABEL - 8, name - 2 * PAD) if half["top"] else width - 2 * PAD))
+    y = ports.tubes(draft, PAD, width - PAD, bar_y + BAR)
+    floor = PAD + (half["bottom"] if below else 0)
+    if not switch:
+        y = _under_bar(draft, y + 12, width)
+        floor = PAD if not draft.routed else half["bottom"] + (16 if host.forwarding else 8)
+    height = max(y + floor, spec.min_height)
+    ports.place(draft, found, PAD, width - PAD, (bar_y, BAR), height)
+    ports.bottom_chips(draft, height, 8)
+    if host.forwarding:
+        _stacked_lanes(draft, bar_y + BAR, height)
+    return Card(host, width, height, tuple(draft.parts), draft.anchors, (half["top"], 0.0, half["bottom"], 0.0))
+
+
+def _under_bar(draft: Draft, y: float, width: float) -> float:
+    """Write gate and loopback on the left and the tables on the right; return where they end."""
+    host = draft.host
+    aside = y
+    if host.forwarding:
+        draft.parts.append(_gate(host, _GATE_X, y))
+        aside += GATE_HEIGHT + 8
+    lo = loopback(host, _GATE_X + _ASIDE, aside, 118)
+    if lo is not None:
+        x = _GATE_X if host.forwarding else PAD
+        draft.parts.append(Part("chip", lo.id, x, aside, lo.width, lo.height, lo.data))
+        aside += lo.height
+    left = (_GATE_X if host.forwarding else PAD) + _ASIDE - 8
+    body, end = tables(host, draft.spec.room, left, y, width - PAD - left, "full")
+    draft.parts += body
+    return max(end, aside)
+
+
+def _stacked_lanes(draft: Draft, bar_end: float, height: float) -> None:
+    gate = next(part for part in draft.parts if part.kind == "gate")
+    middle = gate.y + GATE_HEIGHT / 2
+    paths: list[tuple[Point, ...]] = [((gate.x + 40, bar_end), (gate.x + 40, gate.y))]
+    for chip in draft.routed:
+        x = draft.anchors[chip.name][0]
+        half = draft.sizes[chip.name][1] / 2
+        paths.append(((gate.x, middle), (_LANE_X, middle), *_tail(x, height - half, draft.sizes[chip.name][0])))
+    draft.parts.insert(0, Part("lane", f"fwd:{draft.host.name}", 0, 0, 0, 0, (draft.host, tuple(paths))))
+
+
+def _tail(x: float, end: float, wide: float) -> tuple[Point, ...]:
+    """Return the last part of a lane: straight down onto a chip that lies below it, or along the floor to another."""
+    if x - wide / 2 < _LANE_X:
+        return ((_LANE_X, end),)
+    return (_LANE_X, end - 8), (x, end - 8), (x, end)
+
+
+# -- the tables in a column on the left ---------------------------------------------------
+
+
+def _beside(draft: Draft) -> Card:
+    host, spec = draft.host, draft.spec
+    found = ports.zones(draft)
+    half = {side: draft.half(side) for side in ("top", "bottom")}
+    switch = _is_switch(draft)
+    column = _column_width(draft, switch=switch)
+    bars = (found[-1].x + found[-1].width + PAD) if found else 0.0
+    width = max(column + bars + (PAD if switch else 0), spec.min_width)
+    top_ports = any(draft.side(chip) == "top" for chip in draft.ports)
+    bar_y = half["top"] + (DROP if top_ports else 14)
+    if switch:
+        bar_y = max(bar_y, _HEADER)
+        draft.parts.append(title(host, PAD, 9, LABEL))
+        end = bar_y + BAR
+    else:
+        gate_y = bar_y + (BAR - GATE_HEIGHT) / 2 if found else half["top"] + 18
+        end = _column(draft, column, gate_y)
+    left = PAD if switch else column
+    pipes = ports.tubes(draft, left, width - PAD, bar_y + BAR) - bar_y - BAR
+    low = any(draft.side(chip) == "bottom" for chip in draft.ports)
+    floor = (
+        half["bottom"] + (16 if host.forwarding else 8) if any(draft.side(c) == "bottom" for c in draft.routed) else PAD
     )
+    height = max(
+        bar_y + BAR + pipes + (half["bottom"] + DROP if low else PAD), end + (0 if switch else floor), spec.min_height
+    )
+    bar_height = BAR if pipes else height - bar_y - (half["bottom"] + DROP if low else PAD)
+    ports.place(draft, found, left, width - PAD, (bar_y, bar_height), height)
+    x = 8.0
+    for chip in draft.routed:
+        if draft.side(chip) == "top":
+            draft.put(chip, x + draft.sizes[chip.name][0] / 2, 0.0)
+            x += draft.sizes[chip.name][0] + 12
+    ports.bottom_chips(draft, height, 8)
+    if host.forwarding:
+        _beside_lanes(draft, height)
+    return Card(host, width, height, tuple(draft.parts), draft.anchors, (half["top"], 0.0, half["bottom"], 0.0))
+
+
+def _column_width(draft: Draft, *, switch: bool) -> float:
+    host = draft.host
+    if switch:
+        return 0.0
+    lane = _GATE_X if host.forwarding else PAD
+    name = text_width(host.name, 16, "bold") + lane + (GATE_WIDTH + 2 * PAD if host.forwarding else PAD)
     programs = max((program_width(program) for program in host.programs), default=0.0)
-    return max(_COLUMN + lanes, max(name, _NARROWEST_NAME) + lanes + gate, chips, min(programs, 320) + lanes) + (
-        4 if bars else 0
-    )
+    chips = max(ports.routed_width(draft, side) for side in ("top", "bottom"))
+    return max(_COLUMN + lane, name, chips, min(programs, 320) + lane) + (22 if host.bridges else PAD)
 
 
-def _column(draft: _Draft, routed: list[Chip], column: float, gate_y: float, *, plain: bool) -> float:
+def _column(draft: Draft, column: float, gate_y: float) -> float:
     """Fill the left column: name and gate side by side, then the tables; return where it ends."""
     host = draft.host
-    left = _LANE_X + 14 if host.forwarding else PAD
+    left = _GATE_X if host.forwarding else PAD
     right = column - (22 if host.bridges else PAD)
-    name_room = right - left - (GATE_WIDTH + 12 if host.forwarding else 0)
-    draft.parts.append(title(host, left, gate_y + (GATE_HEIGHT - 20) / 2, name_room))
+    room = right - left - (GATE_WIDTH + 12 if host.forwarding else 0)
+    draft.parts.append(title(host, left, gate_y + (GATE_HEIGHT - 20) / 2, room))
     if host.forwarding:
-        identity = f"sysctl:{host.name}/net.ipv4.ip_forward"
-        draft.parts.append(Part("gate", identity, right - GATE_WIDTH, gate_y, GATE_WIDTH, GATE_HEIGHT, host))
+        draft.parts.append(_gate(host, right - GATE_WIDTH, gate_y))
     y = gate_y + GATE_HEIGHT + 8
     lo = loopback(host, left + 120, y, 120)
     if lo is not None:
         draft.parts.append(Part("chip", lo.id, left, y, lo.width, lo.height, lo.data))
-        y += 28
-    body, y = tables(host, draft.spec.room, left, y, right - left, "full" if not routed and not plain else "full")
+        y += lo.height + 6
+    body, y = tables(host, draft.spec.room, left, y, right - left, "full")
     draft.parts += body
-    return y + 4
+    return y
 
 
-def _zones(draft: _Draft, ports: list[Chip]) -> tuple[list[tuple[Bridge, float, float]], float]:
-    """Give each bridge its width: room for a label, then for its ports; return (bridge, x, width) and the sum."""
-    zones, x = [], 0.0
-    for bridge in draft.host.bridges:
-        mine = [chip for chip in ports if chip.master == bridge.name]
-        width = LABEL
-        for side in ("top", "bottom"):
-            row = [chip for chip in mine if draft.side(chip) == side]
-            centres = _port_centres(draft, row)
-            gap = min((b - a for a, b in zip(centres, centres[1:], strict=False)), default=120.0)
-            for chip, centre in zip(row, centres, strict=True):
-                _port_text(draft, chip, gap - 6)
-                draft.anchors[chip.name] = (centre, 0)
-            edge = draft.sizes[row[-1].name][0] / 2 + 10 if row else 0
-            tail = draft.spec.ports.get(f"end {side}", 0.0) if row else 0
-            width = max(width, LABEL + (max(centres[-1] + edge, tail) if centres else 0))
-        zones.append((bridge, x, width))
-        x += width + 10
-    return zones, max(0.0, x - 10)
-
-
-def _port_centres(draft: _Draft, row: list[Chip]) -> list[float]:
-    known = draft.spec.ports
-    if row and all(chip.name in known for chip in row):
-        return [known[chip.name] for chip in row]
-    widths = []
-    for chip in row:
-        text = chip_text(chip, "medium", with_mac=False)
-        widths.append(chip_size(text)[0])
-    centres, _ = spread(widths, 10)
-    return centres
-
-
-def _port_text(draft: _Draft, chip: Chip, room: float) -> None:
-    """Write a port as large as its neighbours let it be: with words, as a short name, or as a led only."""
-    text = chip_text(chip, "medium", with_mac=False)
-    width, height = chip_size(text)
-    if width > room:
-        short = small_chip(chip.name, chip, room)
-        text = ChipText(chip, short.name if room >= _NARROWEST_NAME - 8 else "", words=False, lines=(), size=10)
-        width, height = max(12.0, min(room, text_width(text.name, 10, "mono") + 30)), SMALL_CHIP
-    draft.texts[chip.name], draft.sizes[chip.name] = text, (width, max(height, SMALL_CHIP))
-
-
-def _place_ports(
-    draft: _Draft,
-    zones: list[tuple[Bridge, float, float]],
-    left: float,
-    ys: tuple[float, float],
-    *,
-    plain: bool,
-    width: float,
-) -> None:
-    bar_y, height = ys
-    for number, (bridge, x, wide) in enumerate(zones):
-        start = left + x + (PAD if plain else 0)
-        last = number + 1 == len(zones)
-        room = (width - PAD - start) if last else wide
-        ports = [chip for chip in draft.host.chips if chip.master == bridge.name]
-        drops = []
-        for chip in ports:
-            centre = start + LABEL + draft.anchors[chip.name][0]
-            top = draft.side(chip) == "top"
-            draft.put(chip, centre, 0.0 if top else height)
-            half = draft.sizes[chip.name][1] / 2
-            drops.append((chip, centre, half if top else height - half))
-        draft.parts.insert(0, Part("bar", bridge.id, start, bar_y, room, BAR, (bridge, LABEL, tuple(drops))))
-
-
-def _place_routed(draft: _Draft, routed: list[Chip], height: float) -> None:
-    for side, edge in (("top", 0.0), ("bottom", height)):
-        row = [chip for chip in routed if draft.side(chip) == side]
-        centres, _ = spread((draft.sizes[chip.name][0] for chip in row), 12)
-        for chip, centre in zip(row, centres, strict=True):
-            draft.put(chip, 8 + centre, edge)
-
-
-def _lanes(draft: _Draft, routed: list[Chip], where: tuple[float, float, float], bars: list[Part]) -> None:
-    """Draw how packets pass between the interfaces: from each chip to the gate, and from the gate to the bridges."""
-    host = draft.host
-    if not host.forwarding:
-        return
-    column, gate_y, height = where
-    gate_x = column - (22 if host.bridges else PAD) - GATE_WIDTH
+def _beside_lanes(draft: Draft, height: float) -> None:
+    """Draw how packets pass: from each chip of no bridge over the gate, and from the gate to the bridges."""
+    gate = next(part for part in draft.parts if part.kind == "gate")
+    merge, top = gate.y - 8, gate.x + GATE_WIDTH / 2
     paths: list[tuple[Point, ...]] = []
-    merge, top = gate_y - 8, gate_x + GATE_WIDTH / 2
-    for chip in routed:
-        x, _ = draft.anchors[chip.name]
+    for chip in draft.routed:
+        x = draft.anchors[chip.name][0]
         half = draft.sizes[chip.name][1] / 2
         if draft.side(chip) == "top":
-            paths.append(((x, half), (x, merge), (top, merge), (top, gate_y)))
+            paths.append(((x, half), (x, merge), (top, merge), (top, gate.y)))
         else:
-            floor = height - half - 8
-            tail = (
-                ((_LANE_X, floor), (x, floor), (x, height - half))
-                if abs(x - _LANE_X) > 1
-                else ((_LANE_X, height - half),)
-            )
-            paths.append(((top, gate_y), (top, merge), (_LANE_X, merge), *tail))
-    middle = gate_y + GATE_HEIGHT / 2
-    paths += [((gate_x + GATE_WIDTH, middle), (bar.x, bar.y + BAR / 2)) for bar in bars[-1:] if bar.data[0].addresses]
-    draft.parts.insert(0, Part("lane", f"fwd:{host.name}", 0, 0, 0, 0, (host, tuple(paths))))
+            tail = _tail(x, height - half, draft.sizes[chip.name][0])
+            paths.append(((top, gate.y), (top, merge), (_LANE_X, merge), *tail))
+    middle = gate.y + GATE_HEIGHT / 2
+    bars = [part for part in draft.parts if part.kind == "bar" and part.data[0].addresses]
+    paths += [((gate.x + GATE_WIDTH, middle), (bar.x, middle)) for bar in bars[-1:]]
+    draft.parts.insert(0, Part("lane", f"fwd:{draft.host.name}", 0, 0, 0, 0, (draft.host, tuple(paths))))
+
+
+def _gate(host: SceneHost, x: float, y: float) -> Part:
+    return Part("gate", f"sysctl:{host.name}/net.ipv4.ip_forward", x, y, GATE_WIDTH, GATE_HEIGHT, host)

@@ -10,16 +10,19 @@ from netlab.view.measure import fit, text_width
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from netlab.view.nouns import Chip, Line, Program, SceneHost
     from netlab.view.placing import Level
-    from netlab.view.scene import Chip, Line, Program, SceneHost
 
-Kind = Literal["title", "chip", "bar", "drop", "programs", "program", "block", "rules", "gate", "lane"]
+Kind = Literal["title", "chip", "bar", "tube", "programs", "program", "block", "rules", "gate", "lane"]
 Point = tuple[float, float]
 
 PAD = 12
 LINE = 14
 _MAX_ADDRESSES = 3
 _MAX_LINES = {"full": 5, "medium": 3, "compact": 0}
+_MAX_NEIGHBOURS = 3
+_GAP = 6.0
+_TWO_BLOCKS = 430.0  # wide enough for routes and neighbours side by side
 NO_CARRIER = "NO CARRIER"
 
 
@@ -60,6 +63,7 @@ class Block:
     token: str
     lines: tuple[Line, ...]
     sentence: str
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,33 +151,38 @@ def title(host: SceneHost, x: float, y: float, width: float) -> Part:
     return Part("title", "", x, y, width, 20, (name, sub, used))
 
 
-def tables(host: SceneHost, room: Room, x: float, y: float, width: float, level: Level) -> tuple[list[Part], float]:  # noqa: PLR0913 - a place, a size and what to show
+def tables(  # noqa: PLR0913, PLR0917 - a place, a size and what to show
+    host: SceneHost, room: Room, x: float, y: float, width: float, level: Level
+) -> tuple[list[Part], float]:
     """Return the programs, rules, routes and neighbours of a host one under the other, and where they end."""
     parts, y = _programs(host, room, x, y, width)
     if host.rules:
         parts.append(Part("rules", f"ipt:{host.name}", x, y, width, 24, host))
-        y += 24 + 6
-    blocks = [_block(host, "routes", "l3line", host.routes, room.routes, _MAX_LINES[level])]
+        y += 24 + _GAP
+    blocks = [(_block(host, "routes", host.routes, _MAX_LINES[level]), room.routes)]
     if level == "full":
-        blocks.append(_block(host, "neighbours", "l2line", host.neighbours, room.neighbours, 3))
-    for number, (block, lines) in enumerate(blocks):
-        height = 20 + LINE * lines + 5
+        blocks.append((_block(host, "neighbours", host.neighbours, _MAX_NEIGHBOURS), room.neighbours))
+    heights = [20 + LINE * max(1, min(block.most, max(lines, len(block.lines)))) + 5 for block, lines in blocks]
+    beside = width >= _TWO_BLOCKS and len(blocks) > 1
+    for (block, _), height in zip(blocks, heights, strict=True):
         identity = f"{'rt' if block.heading == 'routes' else 'nb'}:{host.name}/main"
-        parts.append(Part("block", identity, x, y, width, height, block))
-        y += height + (6 if number + 1 < len(blocks) else 0)
-    return parts, y
+        if beside:
+            wide = (width - _GAP) / 2
+            left = x if block.heading == "routes" else x + wide + _GAP
+            parts.append(Part("block", identity, left, y, wide, max(heights), block))
+        else:
+            parts.append(Part("block", identity, x, y, width, height, block))
+            y += height + _GAP
+    return parts, y + max(heights) if beside else y - _GAP
 
 
-def _block(host: SceneHost, heading: str, token: str, lines: Sequence[Line], room: int, most: int) -> tuple[Block, int]:  # noqa: PLR0913 - one table
-    from netlab.view.scene import Line as TextLine  # noqa: PLC0415 - values of the scene, needed only here
-
+def _block(host: SceneHost, heading: str, lines: Sequence[Line], most: int) -> Block:
     shown = list(lines[:most])
     if len(lines) > most:
-        shown[-1] = TextLine(f"and {len(lines) - most + 1} more")
+        shown[-1] = replace(lines[0], text=f"and {len(lines) - most + 1} more", short="", fault="")
     said = "; ".join(f"{line.text} {line.fault}".strip() for line in lines) or "none"
-    return Block(heading, token, tuple(shown), f"{heading.capitalize()} of {host.name}: {said}."), max(
-        1, min(most, max(room, len(lines)))
-    )
+    sentence = f"{heading.capitalize()} of {host.name}: {said}."
+    return Block(heading, "l3line" if heading == "routes" else "l2line", tuple(shown), sentence, most)
 
 
 def _programs(host: SceneHost, room: Room, x: float, y: float, width: float) -> tuple[list[Part], float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from netlab.view.scene import Scene
+    from netlab.view.nouns import Scene
 
 Side = Literal["top", "bottom", "left", "right"]
 Level = Literal["full", "medium", "compact"]
@@ -148,10 +148,13 @@ def _rows(scene: Scene, graph: Graph, components: list[list[str]]) -> Plan:
 def _tree(scene: Scene, graph: Graph, part: list[str], found: Plan, levels: dict[str, int]) -> None:
     """Hang a connected part from its middle: the middle stands at the bottom, all others above by their distance."""
     root = _middle(scene, graph, part)
-    for name, distance in _distances(graph, root).items():
-        levels[name] = distance
+    distances = _distances(graph, root)
+    below = _uplinks(scene, root)
+    for name, distance in distances.items():
         if name != root:
-            found.parents[name] = next(n for n in graph[name] if levels.get(n, distance) == distance - 1)
+            found.parents[name] = next(n for n in graph[name] if distances[n] == distance - 1)
+        down = name in below or levels.get(found.parents.get(name, name), 0) < 0
+        levels[name] = -distance if down else distance
     hubs = {}
     for name in part:
         leaves = [n for n in graph[name] if len(graph[n]) == 1 and found.parents.get(n) == name]
@@ -165,7 +168,17 @@ def _tree(scene: Scene, graph: Graph, part: list[str], found: Plan, levels: dict
             row, column = divmod(number, width)
             found.wrapped.setdefault(hub, []).append((leaf, row, column))
             distance = (row // 2 + 1) if below else row + 1
-            levels[leaf] = levels[hub] + (-distance if below and row % 2 else distance)
+            levels[leaf] = levels[hub] + (-distance if (below and row % 2) or levels[hub] < 0 else distance)
+
+
+def _uplinks(scene: Scene, root: str) -> set[str]:
+    """Return the neighbours of a host with ports in use that it reaches by its own stack: they stand below it."""
+    bridges = {bridge.name for bridge in scene[root].bridges}
+    masters = {chip.name: chip.master in bridges for chip in scene[root].chips}
+    cables = [(cable, cable.other(root)) for cable in scene.between() if root in {cable.a[0], cable.b[0]}]
+    ends = {other[0]: (cable.a if cable.a[0] == root else cable.b)[1] for cable, other in cables if not cable.lane}
+    ports = {other for other, name in ends.items() if masters.get(name)}
+    return set(ends) - ports if ports else set()
 
 
 def _middle(scene: Scene, graph: Graph, part: list[str]) -> str:
@@ -222,6 +235,6 @@ def _sides(scene: Scene, found: Plan) -> None:
     height = {entry.host: number for number, row in enumerate(found.rows) for entry in row if not entry.lane}
     for cable in scene.between():
         upper, lower = sorted((cable.a, cable.b), key=lambda end: height[end[0]])
-        if cable.kind == "tunnel" or height[upper[0]] == height[lower[0]]:
+        if (cable.kind == "tunnel" and not cable.lane) or height[upper[0]] == height[lower[0]]:
             continue
         found.sides[upper], found.sides[lower] = "bottom", "top"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from netlab.view.parts import Room
 
 if TYPE_CHECKING:
-    from netlab.view.scene import Cable, Scene, SceneHost
+    from netlab.view.nouns import Cable, Scene, SceneHost
 
 #: With so many empty places the picture is laid out afresh.
 _TOO_MANY = 3

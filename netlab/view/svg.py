@@ -16,8 +16,8 @@ from netlab.view.layout import Layout, lay_out
 
 if TYPE_CHECKING:
     from netlab.view.drawing import Drawing
+    from netlab.view.nouns import Cable
     from netlab.view.parts import Point
-    from netlab.view.scene import Cable
 
 SVG = "http://www.w3.org/2000/svg"
 _MARGIN = 12.0

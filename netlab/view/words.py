@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from netlab.kernel.values import HostState, Interface, Neighbour, Route
+    from netlab.view.nouns import State
 
 _LINK_LOCAL = ip_network("fe80::/10")
 _MULTICAST = ip_network("ff00::/8")
@@ -27,6 +28,13 @@ def count(number: int, noun: str) -> str:
 def state(interface: Interface) -> str:
     """Return the state as a sentence would have it."""
     return {"UP": "is up", "NO CARRIER": "is up but has no carrier", "DOWN": "is down"}[interface.state_words]
+
+
+def led(link: Interface) -> State:
+    """Return the state that the led of an interface shows."""
+    if not link.up:
+        return "down"
+    return "up" if link.carrier else "carrier"
 
 
 def host(state_of_host: HostState) -> str:
