@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from netlab.errors import LabError
-from netlab.kubernetes.proxy import ManifestError
+from netlab.kubernetes.proxy import Inventory, ManifestError, as_document
 from netlab.kubernetes.proxy.model import Family, LocalDetector, Settings
 from netlab.kubernetes.proxy.render import read_input, render
 
@@ -234,16 +234,16 @@ def test_service_cidrs_drop_the_rest() -> None:
     assert "ip daddr { 10.96.0.0/12 } drop" in text
 
 
-@pytest.mark.parametrize("name", ["names", "render"])
+@pytest.mark.parametrize("name", ["proxy", "proxy.names", "proxy.render", "rulesets"])
 def test_examples_in_docstrings(name: str) -> None:
     """The examples in the documentation are true."""
-    result = doctest.testmod(import_module(f"netlab.kubernetes.proxy.{name}"))
+    result = doctest.testmod(import_module(f"netlab.kubernetes.{name}"))
     assert result.attempted
     assert not result.failed
 
 
-def test_the_example_of_a_canonical_rule() -> None:
-    """The same for the comparison of rules."""
-    result = doctest.testmod(import_module("netlab.kubernetes.rulesets"))
-    assert result.attempted
-    assert not result.failed
+def test_an_object_from_elsewhere_is_named_in_errors() -> None:
+    """An object that did not come from a text is called by its kind and name."""
+    bad = as_document(_with(SERVICE, "spec.ports.0.port", "http"))
+    with pytest.raises(ManifestError, match=r"^Service default/web: spec.ports\[0\].port: expected"):
+        Inventory.empty(Settings(Family.IPV4)).update([bad])

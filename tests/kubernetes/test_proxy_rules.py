@@ -11,12 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from proxy_objects import Maker, fields, state
 
+from netlab.kubernetes import conformance
 from netlab.kubernetes.proxy import Family, Field, Inventory, Settings, conntrack, iptables, nftables
 from netlab.kubernetes.proxy.addresses import parse_address, parse_network
 from netlab.kubernetes.proxy.conntrack import Flow
+from netlab.kubernetes.proxy.iptables_saved import read_saved
 from netlab.kubernetes.rulesets import read_listing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Kernel
 
 SETTINGS = Settings(Family.IPV4, node_name="n1", node_ip="192.168.0.2", node_port_addresses=("192.168.0.2",))
@@ -148,21 +152,24 @@ def test_cleaning_up_leaves_the_kubelets_chain_only(kernel: Kernel, seed: int, f
     kernel.restore(family, iptables.full(rules))
     saved = kernel.save(family)
     assert saved.index("-A PREROUTING -m comment") < saved.index("-A PREROUTING -j OTHERS")
-    kernel.restore(family, iptables.clean(_existing(saved)))
+    there = read_saved(saved)
+    assert there.intact
+    kernel.restore(family, iptables.clean(there.chains, there.jumps))
     saved = kernel.save(family)
-    assert {name for names in _existing(saved).values() for name in names if "KUBE" in name} == {"KUBE-FIREWALL"}
+    left = read_saved(saved)
+    assert not left.intact
+    assert {name for names in left.chains.values() for name in names if "KUBE" in name} == {"KUBE-FIREWALL"}
+    assert {jump.target for jump in left.jumps} == {"KUBE-FIREWALL"}
     assert "-A PREROUTING -j OTHERS" in saved
     assert len(re.findall("^-A (?!KUBE-FIREWALL)", saved, re.MULTILINE)) == 3
 
 
-def _existing(saved: str) -> dict[str, list[str]]:
-    tables: dict[str, list[str]] = {}
-    for line in saved.splitlines():
-        if line.startswith("*"):
-            tables[line[1:]] = []
-        elif line.startswith(":"):
-            tables[list(tables)[-1]].append(line[1:].split()[0])
-    return tables
+def test_jumps_are_found_in_every_recorded_listing(recordings: Path) -> None:
+    """Iptables-save shows each jump as it is written here, so that none is added twice."""
+    for step in conformance.golden_steps(recordings / "kube-proxy"):
+        if step.mode == "iptables":
+            assert read_saved(step.golden).intact, step.name
+            assert not read_saved(step.golden.replace("-A INPUT -j KUBE-FIREWALL\n", "")).intact
 
 
 def test_a_liberal_node_keeps_invalid_packets() -> None:

@@ -41,6 +41,11 @@ def read_documents(text: str) -> list[Field]:
     return found
 
 
+def as_document(manifest: dict[str, Any]) -> Field:
+    """Return an object that was read elsewhere, named after its kind and name for the errors that may follow."""
+    return Field(manifest, _label(manifest, ""))
+
+
 def _open(value: object, place: str, found: list[Field]) -> None:
     if isinstance(value, list):
         for index, item in enumerate(value):
@@ -60,15 +65,15 @@ def _open(value: object, place: str, found: list[Field]) -> None:
 
 
 def _label(value: dict[str, Any], place: str) -> str:
-    kind = value["kind"]
+    kind = value.get("kind", "object")
     metadata = value.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not isinstance(name, str):
-        return f"{place} ({kind})"
-    namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
-    if kind in {"Service", "EndpointSlice"}:
-        namespace = namespace or "default"
-    return f"{place} ({kind} {namespace}/{name})" if namespace else f"{place} ({kind} {name})"
+    if not isinstance(metadata, dict) or not isinstance(name, str):
+        title = f"{kind}"
+    else:
+        namespace = metadata.get("namespace") or ("default" if kind in {"Service", "EndpointSlice"} else "")
+        title = f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+    return f"{place} ({title})" if place else title
 
 
 def _load(text: str) -> list[object]:
