@@ -176,7 +176,7 @@ def compact_card(host: SceneHost, spec: Spec) -> Card:
     """Lay out one host of many: its name, the ports on which it listens, and its chips."""
     sheet = _Sheet.of(host, spec, ("top",))
     width = max(spec.min_width, compact_width(host))
-    top, low = (_SMALL_HEIGHT / 2 if sheet.on[side] else 0.0 for side in ("top", "bottom"))  # type: ignore[index]
+    top, low = (_SMALL_HEIGHT / 2 if sheet.on[side] else 0.0 for side in ("top", "bottom"))
     name = fit_middle(host.name, width - 16, 13, "bold")
     sheet.parts.append(Part("title", "", width / 2, top + 5, width - 16, 18, (name, "", 0)))
     ports = tuple(port for program in host.programs for port in program.ports)

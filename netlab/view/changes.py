@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from netlab.kernel.values import Snapshot
 
 Kind = Literal["added", "removed", "changed"]
-_SIGNS = {"added": "+", "removed": "−", "changed": "~"}
+_SIGNS = {"added": "+", "removed": "\N{MINUS SIGN}", "changed": "~"}
 _SAID = 5
 _FAILED = {"FAILED"}
 _GATES = {"net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"}

@@ -12,14 +12,17 @@ from netlab.view import words
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from netlab.kernel.values import FirewallRule, HostState, Interface, Snapshot, Socket
+    from netlab.kernel.values import FdbEntry, FirewallRule, HostState, Interface, Snapshot, Socket
 
 Detail = dict[str, Any]
 _MOST = 60
 
 
 def details(snapshot: Snapshot) -> dict[str, Detail]:
-    """Return by identity: ``title``, ``facts`` ([name, value]), ``counters`` ([name, in, out]), ``lists`` ([title, lines])."""
+    """Return what is known of each thing, by its identity.
+
+    ``facts`` are [name, value], ``counters`` [name, received, sent], ``lists`` [title, lines].
+    """
     found: dict[str, Detail] = {}
     for host in snapshot.hosts:
         found[f"host:{host.name}"] = _host(host)
@@ -66,11 +69,7 @@ def _interface(host: HostState, link: Interface) -> Detail:
     counters = [[name, getattr(c, f"rx_{name}"), getattr(c, f"tx_{name}")] for name in pairs]
     routes = (str(r) for r in words.visible_routes(host) if any(hop.interface == link.name for hop in r.hops))
     ports = [i.name for i in host.interfaces if i.master == link.name]
-    fdb = [
-        f"{e.mac}  {e.interface}{f'  at {e.destination}' if e.destination else ''}{'  permanent' if e.permanent else ''}"
-        for e in host.fdb
-        if link.name in {e.interface, e.master}
-    ]
+    fdb = [_fdb(entry) for entry in host.fdb if link.name in {entry.interface, entry.master}]
     neighbours = (
         _neighbour(n) for n in host.neighbours if n.interface == link.name and n.state not in {"NONE", "NOARP"}
     )
@@ -113,6 +112,11 @@ def _rules(rules: tuple[FirewallRule, ...]) -> list[list[Any]]:
             seen = f"{rule.packets:>5}  " if rule.packets is not None else ""
             chains.setdefault(f"{rule.tool} {rule.table} {rule.chain}", []).append(f"{seen}{rule.text}")
     return [_list(name, lines) for name, lines in chains.items()]
+
+
+def _fdb(entry: FdbEntry) -> str:
+    words_of = [entry.mac, entry.interface, f"at {entry.destination}" if entry.destination else ""]
+    return "  ".join(filter(None, [*words_of, "permanent" if entry.permanent else ""]))
 
 
 def _neighbour(n: Any) -> str:

@@ -236,13 +236,13 @@ class _Weak:
 
 def _in_kernel() -> bool:
     """Tell whether a notebook's kernel runs this, so that there can be a browser."""
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell: Any = get_ipython()
     return shell is not None and getattr(shell, "kernel", None) is not None
 
 
 def _cell() -> str:
     """Return the id of the notebook cell that is running, if JupyterLab tells it."""
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell: Any = get_ipython()
     if not _in_kernel():
         return ""
     parent = shell.get_parent() or {}

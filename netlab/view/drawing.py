@@ -7,12 +7,13 @@ and as long as it does not, graphviz need not run. What stands on the cards is w
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from netlab.view.cards import Spec, compact_card, compact_width, leaf_card, line_card
 from netlab.view.hubs import hub_card
 from netlab.view.parts import Card, Room, chip_size, chip_text
-from netlab.view.placing import Plan, plan
+from netlab.view.placing import Entry, Plan, plan
 from netlab.view.scene import to_scene
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from netlab.kernel.values import Snapshot
     from netlab.view.nouns import Cable, End, Scene
-    from netlab.view.placing import Entry
 
 NODE_GAP = 14.0
 LANE_WIDTH = 2.0
@@ -196,8 +196,8 @@ def dot(drawing: Drawing) -> str:
     gap = _COLUMN_GAP if columns else _ROW_GAP
     lines = [
         "digraph netlab {",
-        f"  graph [rankdir={'LR' if columns else 'TB'}, newrank=true, splines=true, outputorder=edgesfirst,"
-        f" nodesep={NODE_GAP / 72:.4f}, ranksep={gap / 72:.4f}, pad=0, margin=0]",
+        f"  graph [rankdir={'LR' if columns else 'TB'}, newrank=true, splines=true, outputorder=edgesfirst]",
+        f"  graph [nodesep={NODE_GAP / 72:.4f}, ranksep={gap / 72:.4f}, pad=0, margin=0]",
         "  node [shape=plain, margin=0]",
         "  edge [dir=none]",
     ]
@@ -205,8 +205,8 @@ def dot(drawing: Drawing) -> str:
         f"  {_quote(name)} [id={_quote('host:' + name)}, nl=h{number}, label={_label(drawing, name)}]"
         for number, name in enumerate(drawing.cards)
     ]
-    lanes = [entry for row in drawing.plan.rows for entry in row if entry.lane]
-    lines += [f"  {_node(entry)} [shape=point, width={LANE_WIDTH / 72:.4f}, height=0.01]" for entry in lanes]
+    lanes = [_node(entry, number) for number, row in enumerate(drawing.plan.rows) for entry in row if entry.lane]
+    lines += [f"  {lane} [shape=point, width={LANE_WIDTH / 72:.4f}, height=0.01]" for lane in lanes]
     lines += _order(drawing.plan)
     lines += [line for number, cable in enumerate(drawing.scene.between()) for line in _edges(drawing, cable, number)]
     return "\n".join((*lines, "}", ""))
@@ -216,15 +216,20 @@ def _quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _node(entry: Entry) -> str:
-    return _quote(("lane of " if entry.lane else "") + entry.host)
+def _node(entry: Entry, row: int) -> str:
+    return _quote(f"lane in row {row} of {entry.host}" if entry.lane else entry.host)
 
 
 def _order(found: Plan) -> Iterator[str]:
-    for row in found.rows:
-        yield f"  {{rank=same; {' -> '.join(_node(entry) for entry in row)} [style=invis]}}"
-    for upper, lower in zip(found.rows, found.rows[1:], strict=False):
-        yield f"  {_node(upper[0])} -> {_node(lower[0])} [style=invis, weight=0]"
+    rows = [[_node(entry, number) for entry in row] for number, row in enumerate(found.rows)]
+    for row in rows:
+        yield f"  {{rank=same; {' -> '.join(row)} [style=invis]}}"
+    for upper, lower in pairwise(rows):
+        yield f"  {upper[0]} -> {lower[0]} [style=invis, weight=0]"
+    for upper, lower in pairwise(found.grid):
+        # Hosts without cables stand in columns.
+        for above, below in zip(upper, lower, strict=False):
+            yield f"  {_quote(above)} -> {_quote(below)} [style=invis, weight=5]"
 
 
 def _edges(drawing: Drawing, cable: Cable, place: int) -> Iterator[str]:
@@ -234,15 +239,13 @@ def _edges(drawing: Drawing, cable: Cable, place: int) -> Iterator[str]:
     sides = ("e", "w") if drawing.plan.columns else ("s", "n")
     same = height[first[0]] == height[last[0]]
     stops = [f"{_quote(first[0])}:{_port(drawing, first)}:{sides[0]}"]
-    for row in rows[height[first[0]] + 1 : height[last[0]]]:
-        stops += [_quote(f"lane of {end[0]}") for end in (first, last) if (end[0], True) in row][:1]
+    for number in range(height[first[0]] + 1, height[last[0]]):
+        passing = [Entry(end[0], lane=True) for end in (first, last) if (end[0], True) in rows[number]]
+        stops += [_node(entry, number) for entry in passing[:1]]
     stops.append(f"{_quote(last[0])}:{_port(drawing, last)}:{sides[0] if same else sides[1]}")
-    extra = (
-        ", constraint=false"
-        if same or (cable.kind == "tunnel" and not cable.lane)
-        else f", weight={40 if len(stops) > 2 else 10}"
-    )
-    for number, (tail, head) in enumerate(zip(stops, stops[1:], strict=False)):
+    loose = same or (cable.kind == "tunnel" and not cable.lane)
+    extra = ", constraint=false" if loose else f", weight={40 if len(stops) > 2 else 10}"
+    for number, (tail, head) in enumerate(pairwise(stops)):
         yield f'  {tail} -> {head} [id={_quote(cable.id)}, nl="c{place}.{number}"{extra}]'
 
 

@@ -12,7 +12,7 @@ from netlab.view import ports
 from netlab.view.cards import GATE_HEIGHT, GATE_WIDTH
 from netlab.view.measure import text_width
 from netlab.view.parts import PAD, Card, Part, Point, chip_size, chip_text, loopback, program_width, tables, title
-from netlab.view.ports import BAR, DROP, LABEL, Draft
+from netlab.view.ports import BAR, DROP, Draft
 
 if TYPE_CHECKING:
     from netlab.view.cards import Spec
@@ -65,7 +65,7 @@ def _stacked(draft: Draft) -> Card:
     width = max(wide) if switch else max(*wide, _ASIDE + _COLUMN + 2 * PAD)
     bar_y = max(_HEADER, half["top"] + DROP)
     below = [chip for chip in draft.ports if draft.side(chip) == "bottom"]
-    draft.parts.append(title(host, PAD, 9, max(LABEL - 8, name - 2 * PAD) if half["top"] else width - 2 * PAD))
+    draft.parts.append(title(host, PAD, 9, draft.label - 8 if half["top"] else width - 2 * PAD))
     y = ports.tubes(draft, PAD, width - PAD, bar_y + BAR)
     floor = PAD + (half["bottom"] if below else 0)
     if not switch:
@@ -130,7 +130,7 @@ def _beside(draft: Draft) -> Card:
     bar_y = half["top"] + (DROP if top_ports else 14)
     if switch:
         bar_y = max(bar_y, _HEADER)
-        draft.parts.append(title(host, PAD, 9, LABEL))
+        draft.parts.append(title(host, PAD, 9, draft.label - 8))
         end = bar_y + BAR
     else:
         gate_y = bar_y + (BAR - GATE_HEIGHT) / 2 if found else half["top"] + 18
@@ -174,7 +174,8 @@ def _column(draft: Draft, column: float, gate_y: float) -> float:
     left = _GATE_X if host.forwarding else PAD
     right = column - (22 if host.bridges else PAD)
     room = right - left - (GATE_WIDTH + 12 if host.forwarding else 0)
-    draft.parts.append(title(host, left, gate_y + (GATE_HEIGHT - 20) / 2, room))
+    top = gate_y + (GATE_HEIGHT - 20) / 2
+    draft.parts.append(title(host, left, top if host.forwarding else min(top, draft.half("top") + 8), room))
     if host.forwarding:
         draft.parts.append(_gate(host, right - GATE_WIDTH, gate_y))
     y = gate_y + GATE_HEIGHT + 8

@@ -28,6 +28,11 @@ def number(value: float) -> str:
     return f"{value:.1f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
 
 
+def pair(point: Point) -> str:
+    """Write a point."""
+    return f"{number(point[0])},{number(point[1])}"
+
+
 def group(parent: ET.Element, identity: str, classes: str, sentence: str = "") -> ET.Element:
     """Start a thing that has an identity, and a sentence that says what it is."""
     element = ET.SubElement(parent, "g", {"class": classes})
@@ -113,16 +118,16 @@ def led(parent: ET.Element, at: Point, radius: float, state: str, colour: str) -
 
 def curve(points: Sequence[Point]) -> str:
     """Return the course of a chain of cubic Bézier curves."""
-    words = [f"{number(x)},{number(y)}" for x, y in points]
+    words = [pair(point) for point in points]
     return f"M{words[0]}C{' '.join(words[1:])}"
 
 
 def _rounded(points: Sequence[Point]) -> str:
-    course = f"M{number(points[0][0])},{number(points[0][1])}"
+    course = f"M{pair(points[0])}"
     for before, corner, after in zip(points, points[1:], points[2:], strict=False):
         enter, leave = _toward(corner, before), _toward(corner, after)
-        course += f"L{number(enter[0])},{number(enter[1])}Q{number(corner[0])},{number(corner[1])} {number(leave[0])},{number(leave[1])}"
-    return course + f"L{number(points[-1][0])},{number(points[-1][1])}"
+        course += f"L{pair(enter)}Q{pair(corner)} {pair(leave)}"
+    return course + f"L{pair(points[-1])}"
 
 
 def _toward(corner: Point, other: Point) -> Point:

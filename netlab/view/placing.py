@@ -22,7 +22,8 @@ Level = Literal["full", "medium", "compact"]
 LINE_HOSTS = 4
 #: So many leaves of one bridge stand in one row; more are wrapped into rows above and below.
 ROW_LEAVES = 8
-ISOLATED_ROW = 4
+#: So many hosts without a cable stand in one row: few large ones, or many small ones.
+FEW_ALONE, ROW_FEW = 8, 4
 _FULL, _MEDIUM = 3, 5
 
 
@@ -43,7 +44,7 @@ class Plan:
     sides: dict[tuple[str, str], Side] = field(default_factory=dict)
     levels: dict[str, Level] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)
-    lanes: dict[str, int] = field(default_factory=dict)  # parent: rows of leaves on one side of it
+    grid: list[list[str]] = field(default_factory=list)  # hosts without cables, row by row
     wrapped: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict)  # parent: (leaf, row, column)
 
     def side(self, host: str, interface: str) -> Side:
@@ -138,8 +139,10 @@ def _rows(scene: Scene, graph: Graph, components: list[list[str]]) -> Plan:
         if len(part) > 1:
             _tree(scene, graph, part, found, levels)
     _stack(graph, found, levels)
-    rows = [alone[start : start + ISOLATED_ROW] for start in range(0, len(alone), ISOLATED_ROW)]
+    width = ROW_FEW if len(alone) <= FEW_ALONE else ROW_LEAVES
+    rows = [alone[start : start + width] for start in range(0, len(alone), width)]
     found.rows += [[Entry(name) for name in row] for row in rows]
+    found.grid = rows
     _show(scene, graph, found)
     _sides(scene, found)
     return found
@@ -163,12 +166,12 @@ def _tree(scene: Scene, graph: Graph, part: list[str], found: Plan, levels: dict
     for hub, leaves in hubs.items():
         width = ROW_LEAVES if len(leaves) <= 4 * ROW_LEAVES else 10
         width = width if len(hubs) == 1 else max(3, width // len(hubs))
-        below = hub == root
+        both = hub == root
         for number, leaf in enumerate(leaves):
             row, column = divmod(number, width)
             found.wrapped.setdefault(hub, []).append((leaf, row, column))
-            distance = (row // 2 + 1) if below else row + 1
-            levels[leaf] = levels[hub] + (-distance if (below and row % 2) or levels[hub] < 0 else distance)
+            distance = (row // 2 + 1) if both else row + 1
+            levels[leaf] = levels[hub] + (-distance if (both and row % 2) or levels[hub] < 0 else distance)
 
 
 def _uplinks(scene: Scene, root: str) -> set[str]:
@@ -182,7 +185,7 @@ def _uplinks(scene: Scene, root: str) -> set[str]:
 
 
 def _middle(scene: Scene, graph: Graph, part: list[str]) -> str:
-    """Return the host from which no other is far: of several, one with a bridge, then the best connected, the oldest."""
+    """Return the host from which no other is far: then a bridge, then more cables, then age count."""
     busy = max(part, key=lambda name: len(graph[name]))
     if len(graph[busy]) > len(part) // 2:
         return busy
@@ -217,9 +220,11 @@ def _passes(level: int, outer: int, hub: int) -> bool:
 def _show(scene: Scene, graph: Graph, found: Plan) -> None:
     """Decide how much each host shows: the more stand in a row, the less."""
     wrapped = {leaf for leaves in found.wrapped.values() for leaf, _, _ in leaves}
+    alone = sum(not near for near in graph.values())
     for row in found.rows:
         hosts = [entry.host for entry in row if not entry.lane]
-        level: Level = "full" if len(hosts) <= _FULL else "medium" if len(hosts) <= _MEDIUM else "compact"
+        crowd = alone if not graph[hosts[0]] else len(hosts)
+        level: Level = "full" if crowd <= _FULL else "medium" if crowd <= _MEDIUM else "compact"
         for name in hosts:
             leaf = len(graph[name]) <= 1 and not scene[name].bridges
             small = len(scene[name].chips) <= 2

@@ -19,6 +19,7 @@ LABEL = 136.0
 DROP = 18.0
 TUBE = 30.0
 _SMALL_CHIP = 24.0
+_WIDEST_LABEL = 260.0
 _NARROWEST_NAME = 36.0
 _NARROWEST_LED = 12.0
 
@@ -56,6 +57,11 @@ class Draft:
         bridges = {bridge.name for bridge in self.host.bridges}
         return [chip for chip in self.host.chips if chip.master not in bridges]
 
+    @property
+    def label(self) -> float:
+        """Return the room at the left of the ports: for the label of a bridge, and above it the host's name."""
+        return max(LABEL, min(text_width(self.host.name, 16, "bold") + 12, _WIDEST_LABEL))
+
     def side(self, chip: Chip) -> str:
         """Return the border on which a chip sits."""
         return "top" if self.spec.sides.get(chip.name) == "top" else "bottom"
@@ -75,7 +81,7 @@ def zones(draft: Draft) -> list[Zone]:
     """Give each bridge its width, and each port its centre, counted from the end of the label."""
     found, x = [], 0.0
     for bridge in draft.host.bridges:
-        width = LABEL
+        width = draft.label
         for side in ("top", "bottom"):
             row = [chip for chip in draft.ports if chip.master == bridge.name and draft.side(chip) == side]
             if not row:
@@ -86,7 +92,7 @@ def zones(draft: Draft) -> list[Zone]:
             for chip in row:
                 _write(draft, chip, gap - 6)
             last = max(draft.centres[chip.name] + draft.sizes[chip.name][0] / 2 + 10 for chip in row)
-            width = max(width, LABEL + max(last, draft.spec.ports.get(f"end {side}", 0.0)))
+            width = max(width, draft.label + max(last, draft.spec.ports.get(f"end {side}", 0.0)))
         found.append(Zone(bridge, x, width))
         x += width + 10
     return found
@@ -122,11 +128,11 @@ def place(draft: Draft, found: list[Zone], left: float, right: float, bar: tuple
         for chip in draft.ports:
             if chip.master == zone.bridge.name:
                 top = draft.side(chip) == "top"
-                centre = start + LABEL + draft.centres[chip.name]
+                centre = start + draft.label + draft.centres[chip.name]
                 draft.put(chip, centre, 0.0 if top else height)
                 half = draft.sizes[chip.name][1] / 2
                 drops.append((chip, centre, half if top else height - half))
-        data = (zone.bridge, LABEL, tuple(drops))
+        data = (zone.bridge, draft.label, tuple(drops))
         draft.parts.insert(0, Part("bar", zone.bridge.id, start, bar[0], width, bar[1], data))
 
 
@@ -135,7 +141,7 @@ def tubes(draft: Draft, left: float, right: float, y: float) -> float:
     for tube in draft.host.tubes:
         lanes = []
         for name in tube.lanes:
-            x = left + LABEL + draft.spec.ports.get(name, 0.0)
+            x = left + draft.label + draft.spec.ports.get(name, 0.0)
             lanes.append(x)
             draft.anchors[name] = (x, 0.0)
         y += 8

@@ -63,7 +63,7 @@ class Still:
     def close(self) -> None:
         """Refresh a last time and leave the output as it is."""
         if self._after_cell is not None:
-            shell = get_ipython()  # type: ignore[no-untyped-call]
+            shell: Any = get_ipython()
             if shell is not None and self._after_cell in shell.events.callbacks["post_run_cell"]:
                 shell.events.unregister("post_run_cell", self._after_cell)
             self._after_cell = None
@@ -90,7 +90,7 @@ class Still:
 
 def _hook(still: Still) -> Callable[[Any], None] | None:
     """Have a picture refreshed after each cell, without keeping it alive."""
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell: Any = get_ipython()
     if shell is None:
         return None
     known = weakref.ref(still)

@@ -45,7 +45,8 @@ class Builder:
     def extend(self, host: str, **values: Iterable[Any]) -> Builder:
         """Add values to a host."""
         old = self.hosts[host]
-        self.hosts[host] = replace(old, **{key: (*getattr(old, key), *items) for key, items in values.items()})
+        more: dict[str, Any] = {key: (*getattr(old, key), *items) for key, items in values.items()}
+        self.hosts[host] = replace(old, **more)
         return self
 
     def interface(self, host: str, name: str, address: str | None = None, **values: Any) -> Builder:
@@ -155,7 +156,7 @@ def star(count: int, *, address: bool = True, down: frozenset[int] = frozenset()
 
 
 def node(*, forward: int = 1) -> Snapshot:
-    """A node with three pods on its bridge, an uplink, rules and a listener: chapters 05 and 10."""
+    """Return a node with three pods on its bridge, an uplink, rules and a listener: chapters 05 and 10."""
     lab = Builder("node").host("node-1", forward=forward)
     lab.interface("node-1", "cni0", "10.244.1.1/24", kind="bridge")
     lab.host("underlay").interface("underlay", "br0", kind="bridge")
@@ -184,7 +185,7 @@ def _enslave(lab: Builder, host: str, port: str, bridge: str) -> None:
 
 
 def cluster(*, vxlan: bool = True) -> Snapshot:
-    """Three nodes with two pods each over an underlay, with a VXLAN tunnel: chapter 07."""
+    """Return three nodes with two pods each over an underlay, with a VXLAN tunnel: chapter 07."""
     lab = Builder("cluster").host("underlay").interface("underlay", "br0", kind="bridge")
     names = (("client", "web-1"), ("web-2", "dns"), ("web-3", "api"))
     for number, pods in enumerate(names, 1):
