@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import selectors
-import socket as _socket
 import struct
 import threading
 import time
@@ -14,19 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from netlab.errors import InvalidInputError, LabError, MissingFeatureError
-from netlab.kernel.packets import ETHERNET, RAW_IP, Packet, write_pcapng
+from netlab.kernel import packet_socket
+from netlab.kernel.packets import ETHERNET, Packet, write_pcapng
 
 if TYPE_CHECKING:
+    import socket as _socket
     from collections.abc import Iterator
 
     from netlab.kernel.namespace import Namespace
-
-ETH_P_ALL = 3
-PACKET_OUTGOING, ARPHRD_ETHER, ARPHRD_LOOPBACK = 4, 1, 772
-SO_TIMESTAMPNS, SO_ATTACH_FILTER, SO_RCVBUFFORCE = 35, 26, 33
-SOL_PACKET, PACKET_STATISTICS = 263, 6
-_LARGEST, _BUFFER = 1 << 18, 1 << 24
-_TIME = struct.Struct("=qq")
 
 
 class Capture:
@@ -73,25 +66,12 @@ class Capture:
         """Start: every packet from here on is kept."""
         if self._thread is not None:
             raise LabError("This capture has run already; make a new one with host.capture(...).")
-        (self._socket,) = self._namespace.sandbox.sockets(
-            [self._namespace.name], (_socket.AF_PACKET, _socket.SOCK_RAW, 0)
-        )
-        self._prepare(self._socket)
+        (self._socket,) = self._namespace.sandbox.sockets([self._namespace.name], packet_socket.KIND)
+        packet_socket.start(self._socket, self._index, program=self._program)
         self._stopping, self._stop = os.pipe()
         self._thread = threading.Thread(target=self._collect, name=f"capture {self.host}/{self.interface}", daemon=True)
         self._thread.start()
         return self
-
-    def _prepare(self, sock: _socket.socket) -> None:
-        sock.setsockopt(_socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        try:
-            sock.setsockopt(_socket.SOL_SOCKET, SO_RCVBUFFORCE, _BUFFER)
-        except PermissionError:  # only root of the machine may pass the limit of net.core.rmem_max
-            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _BUFFER)
-        if self._program is not None:
-            sock.setsockopt(_socket.SOL_SOCKET, SO_ATTACH_FILTER, self._program)
-        # Binding starts it: the socket was opened for no protocol, so that nothing arrives before the filter is there.
-        _bind(sock, self._index)
 
     def __exit__(self, *_: object) -> None:
         """Stop, keep what has passed until now, and write the file if one was asked for."""
@@ -134,36 +114,16 @@ class Capture:
             while running:
                 running = all(key.fd != self._stopping for key, _ in selector.select())
                 self._drain(sock)
-            _, self.dropped = struct.unpack("II", sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+            self.dropped = packet_socket.lost(sock)
         os.close(self._stopping)
         os.close(self._stop)
 
     def _drain(self, sock: _socket.socket) -> None:
-        while True:
-            try:
-                data, ancillary, _, sender = sock.recvmsg(_LARGEST, 64, _socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno == errno.ENETDOWN:  # the interface went down; it may come up again
-                    continue
-                raise
-            if (packet := self._packet(data, ancillary, sender)) is not None:
-                with self._arrived:
-                    self._packets.append(packet)
-                    self._arrived.notify_all()
-
-    def _packet(self, data: bytes, ancillary: list[Any], sender: tuple[Any, ...]) -> Packet | None:
-        name, _, kind, hardware, *_ = sender
-        if hardware == ARPHRD_LOOPBACK and kind == PACKET_OUTGOING:
-            return None  # lo shows each packet twice; tcpdump keeps one of them too
-        stamp = time.time_ns()
-        for level, option, value in ancillary:
-            if level == _socket.SOL_SOCKET and option == SO_TIMESTAMPNS:
-                seconds, nanoseconds = _TIME.unpack(value[: _TIME.size])
-                stamp = seconds * 10**9 + nanoseconds
-        link = ETHERNET if hardware in {ARPHRD_ETHER, ARPHRD_LOOPBACK} else RAW_IP
-        return Packet(stamp, self.host, name, "out" if kind == PACKET_OUTGOING else "in", data, link)
+        for taken in packet_socket.drain(sock):
+            packet = Packet(taken.time_ns, self.host, taken.interface, taken.direction, taken.data, taken.link)
+            with self._arrived:
+                self._packets.append(packet)
+                self._arrived.notify_all()
 
     def __repr__(self) -> str:
         """Say where, and how many packets so far."""
@@ -175,15 +135,6 @@ class Capture:
             return f"no packet passed {self.interface} of {self.host}"
         first = self._packets[0].time_ns
         return "\n".join(f"{(packet.time_ns - first) / 1e6:9.3f} ms  {packet}" for packet in self._packets)
-
-
-def _bind(sock: _socket.socket, index: int) -> None:
-    """Bind a packet socket to an interface by its index, or to all for 0: Python's own bind() wants a name."""
-    # struct sockaddr_ll of packet(7): family, protocol, index, and twelve bytes that bind(2) does not read.
-    address = struct.pack("=HHi12x", _socket.AF_PACKET, _socket.htons(ETH_P_ALL), index)
-    if ctypes.CDLL(None, use_errno=True).bind(sock.fileno(), address, len(address)):
-        number = ctypes.get_errno()
-        raise OSError(number, f"bind(packet socket, interface {index}): {os.strerror(number)}")
 
 
 def compile_filter(expression: str) -> bytes:
