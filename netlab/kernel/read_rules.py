@@ -12,6 +12,8 @@ from netlab.kernel.values import FirewallRule
 NFT_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 #: Tables that iptables-nft and ip6tables-nft keep; nft lists them too, but cannot spell all of their matches.
 IPTABLES_TABLES = {"filter", "nat", "mangle", "raw", "security"}
+#: The tables in which we mark packets to be traced, for a moment; they are no part of what a reader has made.
+TRACE_PREFIX = "netlab-trace-"
 _CHAIN = re.compile(r":(\S+) (\S+) \[(\d+):(\d+)\]")
 _RULE = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ?(.*)")
 
@@ -46,7 +48,7 @@ def parse_nft(listing: str, text: str, skip: frozenset[tuple[str, str]] = frozen
     for entry in json.loads(listing)["nftables"]:
         item: dict[str, Any] = entry.get("chain") or entry.get("rule") or {}
         where = (item.get("family", ""), item.get("table", ""))
-        if not item or where in skip:
+        if not item or where in skip or where[1].startswith(TRACE_PREFIX):
             continue
         if "chain" in entry:
             if item.get("policy"):

@@ -15,6 +15,7 @@ from pyroute2.netlink.nfnetlink.nftsocket import nft_table_msg
 from netlab.errors import KernelError
 from netlab.kernel.links import AF_INET, AF_INET6
 from netlab.kernel.netlink import Query
+from netlab.kernel.read_rules import TRACE_PREFIX
 from netlab.kernel.values import Connection, Flow, Socket
 
 if TYPE_CHECKING:
@@ -161,14 +162,18 @@ def _flow(pair: Any) -> tuple[Flow, int]:
 
 
 def read_tables(socket: NetlinkSocket) -> tuple[tuple[int, str], ...]:
-    """Read which nftables tables there are, as (family, name); iptables-nft keeps its rules in such tables too."""
+    """Read which nftables tables there are, as (family, name); iptables-nft keeps its rules in such tables too.
+
+    The tables of a trace that is under way are left out.
+    """
     try:
         found = socket.dump(_TABLES)
     except KernelError as error:
         if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:
             return ()
         raise
-    return tuple((message["nfgen_family"], message.get_attr("NFTA_TABLE_NAME")) for message in found)
+    tables = ((message["nfgen_family"], message.get_attr("NFTA_TABLE_NAME")) for message in found)
+    return tuple((family, name) for family, name in tables if not name.startswith(TRACE_PREFIX))
 
 
 def with_owners(sockets: list[tuple[int, Socket]], owners: Mapping[int, tuple[int, str]]) -> tuple[Socket, ...]:
