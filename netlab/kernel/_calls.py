@@ -10,18 +10,23 @@ import errno
 import json
 import os
 import socket
+import struct
 from typing import Any
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC = 2, 4, 8, 4096, 16384
 MS_PRIVATE, MS_SLAVE, MS_SHARED, MNT_DETACH = 1 << 18, 1 << 19, 1 << 20, 2
+MS_RDONLY, MS_REMOUNT = 1, 32
 PR_SET_PDEATHSIG = 1
+#: Files of the whole machine that its root may write, and its root is what a lab's root is when root started it.
+MACHINE_FILES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus")
 #: A document of more bytes travels in a file in memory: a message must fit the socket's send buffer.
 MESSAGE_LIMIT = 1 << 16
 #: SCM_MAX_FD of the kernel, less one for such a file: more descriptors do not fit one message (unix(7)).
 MAX_DESCRIPTORS = 252
 
+_INT = struct.Struct("=i")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -116,9 +121,14 @@ def receive(peer: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
 
     Raises OSError (EMFILE) when we have no room for the descriptors.
     """
-    flags = socket.MSG_CMSG_CLOEXEC
-    data, descriptors, answered, _ = socket.recv_fds(peer, MESSAGE_LIMIT, MAX_DESCRIPTORS + 1, flags)
-    if answered & socket.MSG_CTRUNC:
+    # Not socket.recv_fds: it forgets its flags, and commands would inherit the descriptors.
+    room = socket.CMSG_LEN((MAX_DESCRIPTORS + 1) * _INT.size)
+    data, ancillary, flags, _ = peer.recvmsg(MESSAGE_LIMIT, room, socket.MSG_CMSG_CLOEXEC)
+    descriptors: list[int] = []
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors += [number for (number,) in _INT.iter_unpack(value[: len(value) // _INT.size * _INT.size])]
+    if flags & socket.MSG_CTRUNC:
         close_all(descriptors)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     if not data:
@@ -145,6 +155,19 @@ def enter_user_namespace() -> None:
     write("/proc/self/setgroups", "deny")
     write("/proc/self/uid_map", f"0 {uid} 1")
     write("/proc/self/gid_map", f"0 {gid} 1")
+
+
+def guard_machine() -> None:
+    """Make settings of the whole machine read-only, but not those of a network namespace.
+
+    Needed only where root started the lab; below such mounts no sandbox can be made in the sandbox.
+    """
+    for path in MACHINE_FILES:
+        if os.path.exists(path):
+            mount(path, path, None, MS_BIND | MS_REC)
+            mount("none", path, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("/proc/sys/net", "/proc/sys/net", None, MS_BIND)
+    mount("none", "/proc/sys/net", None, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def prepare_mounts(folders: tuple[str, ...]) -> None:

@@ -102,6 +102,7 @@ def main(label: str, numbers: str, mode: str) -> None:
         os.set_inheritable(number, False)  # noqa: FBT003 - the commands of the lab must not hold its controls
     control, listener = socket.socket(fileno=passed[0]), socket.socket(fileno=passed[1])
     owner = passed[2]
+    guarded = mode != "privileged" and os.getuid() == 0
     try:
         if mode != "privileged":
             _calls.enter_user_namespace()
@@ -115,6 +116,8 @@ def main(label: str, numbers: str, mode: str) -> None:
             os._exit(0)
         _calls.die_with_parent(signal.SIGKILL)
         _calls.prepare_mounts((NETNS_DIR, HOST_DIR, "/run/lock"))
+        if guarded:
+            _calls.guard_machine()
         init = Init(label, privileged=mode == "privileged")
         _calls.send(control, {"ready": True}, [])
     except OSError as error:
