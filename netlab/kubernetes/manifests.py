@@ -118,7 +118,7 @@ class Manifest:
 
     def problem(self, path: Path_, words: str) -> Problem:
         """Return a problem at a field of this object, with its line."""
-        label = " ".join(part for part in (self.kind, self.key.full_name.rstrip("/")) if part)
+        label = f"{self.kind} {self.key.full_name}" if self.key.name else self.kind
         return Problem(self.source, line_of(self.node, path), label, path_text(path), words)
 
 
@@ -138,7 +138,7 @@ def line_of(node: Any, path: Path_) -> int | None:
     """Return the line of a field, or of the nearest one around it that is there; the first line is 1."""
     if node is None:
         return None
-    line = node.start_mark.line + 1
+    line = int(node.start_mark.line) + 1
     for step in path:
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             node = node.value[step]
@@ -201,8 +201,8 @@ def _read_text(text: str, source: str) -> Iterator[Manifest]:
         while loader.check_node():
             node = loader.get_node()
             if repeated := _repeated_key(node):
-                name, line = repeated
-                raise InvalidManifestError(Problem(source, line, "", name, "this key is there twice"))
+                name, place = repeated
+                raise InvalidManifestError(Problem(source, place, "", name, "this key is there twice"))
             yield from _open(loader.construct_document(node), source, node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

@@ -10,7 +10,7 @@ import difflib
 import functools
 import importlib.resources
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jsonschema.validators import Draft202012Validator
 from referencing import Registry, Resource
@@ -43,7 +43,8 @@ def check_schema(manifest: Manifest) -> list[Problem]:
     wrong = _check_kind(manifest)
     if wrong:
         return wrong
-    errors = sorted(_validator(manifest.kind).iter_errors(dict(manifest.data)), key=lambda error: list(error.path))
+    found = _validator(manifest.kind).iter_errors(dict(manifest.data))
+    errors = sorted(found, key=lambda error: [str(step) for step in error.absolute_path])
     return [manifest.problem(path, words) for error in errors for path, words in _say(error)]
 
 
@@ -83,29 +84,33 @@ def _load(name: str) -> Any:
 def _say(error: ValidationError) -> Iterator[tuple[Path_, str]]:
     """Yield the path and the words of an error of the schema; unknown fields one by one."""
     path: Path_ = tuple(error.absolute_path)
-    given = _shown(error.instance)
+    instance, wanted, schema = (cast("Any", part) for part in (error.instance, error.validator_value, error.schema))
+    given = _shown(instance)
     match error.validator:
         case "additionalProperties":
-            known = list(error.schema.get("properties", ()))
-            for name in sorted(set(error.instance) - set(known)):
+            known = list(schema.get("properties", ()))
+            for name in sorted(set(instance) - set(known)):
                 yield (*path, name), f"unknown field.{_hint(str(name), known)}"
         case "required":
-            missing = [name for name in error.validator_value if name not in error.instance]
+            missing = [name for name in wanted if name not in instance]
             # jsonschema reports each missing field by itself; all of them belong to one object.
             name = next((each for each in missing if repr(each) in error.message), missing[0])
             yield path, f"the field {name!r} is missing"
         case "type":
-            kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-            wanted = " or ".join(_WORDS[kind] for kind in kinds if kind != "null")
-            yield path, f"{wanted} was expected; not {given}"
+            yield path, f"{_kinds([schema])} was expected; not {given}"
         case "enum":
-            yield path, f"one of {', '.join(map(str, error.validator_value))} was expected; not {given}"
+            yield path, f"one of {', '.join(map(str, wanted))} was expected; not {given}"
         case "oneOf" | "anyOf":
-            kinds = [str(choice.get("type", "")) for choice in error.validator_value]
-            wanted = " or ".join(_WORDS.get(kind, kind) for kind in kinds if kind and kind != "null")
-            yield path, f"{wanted or 'another value'} was expected; not {given}"
+            yield path, f"{_kinds(wanted) or 'another value'} was expected; not {given}"
         case _:
             yield path, error.message
+
+
+def _kinds(schemas: list[Any]) -> str:
+    """Return the types that schemas allow, in words; null is allowed nearly everywhere, and says nothing."""
+    types = [schema.get("type", []) for schema in schemas]
+    names = [name for each in types for name in (each if isinstance(each, list) else [each])]
+    return " or ".join(dict.fromkeys(_WORDS[name] for name in names if name != "null"))
 
 
 def _hint(name: str, known: list[str]) -> str:
