@@ -34,22 +34,24 @@ def details(snapshot: Snapshot) -> dict[str, Detail]:
 
 def _host(host: HostState) -> Detail:
     links = [f"{i.name}  {i.state_words}  {' '.join(_addresses(host, i.name))}".rstrip() for i in host.interfaces]
-    facts = [[key, value] for key, value in host.sysctls]
+    usual = {(0, "local"), (32766, "main"), (32767, "default")}
+    policy = (f"{rule.priority}: {rule.text}" for rule in host.policy if (rule.priority, rule.table) not in usual)
     lists = [
         _list("Interfaces", links),
         _list("Routes", (str(route) for route in words.visible_routes(host))),
         _list("Other tables", (str(route) for route in host.routes if route.table not in {"main", "local"})),
-        _list("Policy rules", (f"{rule.priority}: {rule.text}" for rule in host.policy)),
+        _list("Policy rules", policy),
         _list("Neighbours", (_neighbour(n) for n in words.visible_neighbours(host))),
         _list("Listening", (_socket(s) for s in host.sockets if s.listening)),
         _list("Connected", (_socket(s) for s in host.sockets if not s.listening)),
         *_rules(host.rules),
         _list("Tracked connections", (_connection(c) for c in host.connections)),
+        _list("Settings", (f"{key} = {value}" for key, value in host.sysctls)),
     ]
     return {
         "title": host.name,
         "about": "network namespace",
-        "facts": facts,
+        "facts": [],
         "lists": [entry for entry in lists if entry[1]],
     }
 

@@ -28,6 +28,9 @@ def _chip(parent: ET.Element, item: Part) -> None:
     bad = chip.state != "up"
     special = chip.kind == "vxlan"
     fill, stroke = ("bad", "badline") if bad else ("tun", "tunline") if special else ("chip", "chipline")
+    if bad and text.inside:
+        # A new namespace has its loopback down: that is worth a word, but it is no fault.
+        fill, stroke = "pod", "podline"
     classes = f"iface {chip.kind or 'unknown'}{'' if chip.state == 'up' else ' ' + chip.state}"
     box = pen.group(parent, item.id, classes, chip.sentence)
     pen.rect(box, (item.x, item.y, item.width, item.height), fill, stroke)

@@ -45,6 +45,12 @@ function frame(root, lab) {
  * @param {string} key
  */
 function hideStill(el, key) {
+  if (!el.isConnected) {
+    // The view is rendered before it comes into the page.
+    let cancel = () => {};
+    const frame = requestAnimationFrame(() => (cancel = hideStill(el, key)));
+    return () => (cancelAnimationFrame(frame), cancel());
+  }
   const own = el.closest(".jp-OutputArea-child, .jp-Cell-outputWrapper, .output_area");
   const area = own?.parentElement;
   if (!own || !area) return () => {};

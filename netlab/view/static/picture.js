@@ -149,6 +149,8 @@ class PictureView {
     const [width, height] = ["width", "height"].map((name) => Number(this.svg?.getAttribute(`data-${name}`) ?? this.svg?.getAttribute(name)));
     this.svg.setAttribute("data-width", String(width));
     this.svg.setAttribute("data-height", String(height));
+    // Beside an open panel the picture may shrink a little; before it would become small, the panel goes below.
+    this.stage.style.flexBasis = `${Math.round(width * 0.75)}px`;
     const room = this.stage.clientWidth || width;
     const scale = this.zoom || Math.max(Math.min(1, room / width), 0.55);
     this.scale = scale;
