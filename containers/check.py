@@ -114,8 +114,9 @@ class Kernel:
 
 
 def headline(source: str) -> str:
-    """Return a cell's first line, cut to fit one line of a terminal."""
-    first = source.strip().splitlines()[0]
+    """Return a cell's first line, and its first command where that is a magic, cut to fit one line of a terminal."""
+    lines = source.strip().splitlines()
+    first = " · ".join(lines[:2]) if lines[0].startswith("%%") else lines[0]
     return first if len(first) <= WIDTH else first[: WIDTH - 1] + "…"
 
 
