@@ -99,10 +99,11 @@ def read_routes(socket: NetlinkSocket, names: dict[int, str]) -> tuple[Route, ..
     def wanted(data: bytes, body: int) -> bool:
         return data[body + 4] != _LOCAL_TABLE and data[body] in (links.AF_INET, links.AF_INET6)
 
-    return tuple(_route(message, names) for message in socket.dump(_ROUTES, wanted))
+    return tuple(to_route(message, names) for message in socket.dump(_ROUTES, wanted))
 
 
-def _route(message: Any, names: dict[int, str]) -> Route:
+def to_route(message: Any, names: dict[int, str]) -> Route:
+    """Return a route's message as a value."""
     attributes = dict(message["attrs"])
     empty = "0.0.0.0" if message["family"] == links.AF_INET else "::"  # noqa: S104 - an address family's zero
     table = attributes.get("RTA_TABLE", message["table"])

@@ -127,10 +127,11 @@ def read_connections(socket: NetlinkSocket) -> tuple[Connection, ...]:
         if error.errno in {errno.EINVAL, errno.EOPNOTSUPP}:  # nfnetlink answers so for a subsystem that is not there
             return ()
         raise
-    return tuple(_connection(message) for message in found)
+    return tuple(to_connection(message) for message in found)
 
 
-def _connection(message: Any) -> Connection:
+def to_connection(message: Any) -> Connection:
+    """Return a conntrack entry's message as a value."""
     attributes = dict(message["attrs"])
     original, protocol = _flow(attributes["CTA_TUPLE_ORIG"])
     reply, _ = _flow(attributes["CTA_TUPLE_REPLY"])
