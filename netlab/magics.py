@@ -49,7 +49,7 @@ _QUIET = "exec </dev/null; "
 #: A terminal that shows plain text, in which nothing asks the reader to press a key.
 _ENVIRONMENT = {"TERM": "dumb", "PAGER": "cat", "GIT_PAGER": "cat", "SYSTEMD_PAGER": "cat", "PYTHONUNBUFFERED": "1"}
 _VALUED = {"--lab", "--timeout"}  # the options that a value follows
-_LINES, _COLUMNS = 50, 120
+_LINES, _COLUMNS = 50, 80
 _GRACE = 2.0  # seconds between asking a script to end and ending it
 _GLANCE = 0.05  # seconds: how often a script's end is looked for while its output stays open
 
