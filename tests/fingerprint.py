@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -10,12 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from netlab import Lab
+    from netlab.kernel.difference import Change
+    from netlab.kernel.values import Snapshot
 
 Fingerprint = dict[str, tuple[str, ...]]
 
 #: Words that change by themselves: how long what was learnt is still valid, and the timers of bridges.
 _CLOCKS = re.compile(r"(valid_lft|preferred_lft|expires|\w+_timer) +\S+")
+_WORD = re.compile(r"[\s/@:=]+")
+_ENGINE = re.compile(r"docker\d+|podman\d+|cni-podman\d+|br-[0-9a-f]{12}")
 _COMMANDS = {
     "links": ("ip", "-o", "-d", "link"),
     "addresses": ("ip", "-o", "addr"),
@@ -35,7 +42,10 @@ def take() -> Fingerprint:
     lines["sysctls"] = _sysctls()
     lines["mounts"] = tuple(sorted(Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()))
     lines["names of namespaces"] = tuple(
-        f"{folder}/{name}" for folder in _NAMES if Path(folder).is_dir() for name in sorted(os.listdir(folder))
+        f"{folder}/{name}"
+        for folder in _NAMES
+        if Path(folder).is_dir()
+        for name in sorted(each.name for each in Path(folder).iterdir())
     )
     lines["processes"] = tuple(sorted(_processes()))
     return lines
@@ -44,6 +54,7 @@ def take() -> Fingerprint:
 def differences(before: Fingerprint, after: Fingerprint) -> str:
     """Return what appeared (+) and vanished (-); empty if nothing did."""
     found = []
+    foreign = _foreign(before) | _foreign(after)
     for topic, old in before.items():
         new = after[topic]
         if topic == "sysctls":
@@ -52,7 +63,14 @@ def differences(before: Fingerprint, after: Fingerprint) -> str:
             new = tuple(line for line in new if line.partition("=")[0] in known)
         found += [f"{topic}: - {line}" for line in old if line not in set(new)]
         found += [f"{topic}: + {line}" for line in new if line not in set(old)]
-    return "\n".join(found)
+    return "\n".join(line for line in found if not foreign & set(_WORD.split(line)))
+
+
+def _foreign(lines: Fingerprint) -> set[str]:
+    """Return the interfaces and mounts of a container engine that works on this machine at the same time."""
+    bridges = {word for line in lines["links"] for word in _WORD.split(line) if _ENGINE.fullmatch(word)}
+    ports = {_WORD.split(line)[1] for line in lines["links"] if bridges & set(_WORD.split(line))}
+    return bridges | ports | {"docker", "containers"}
 
 
 def wait_for_same(before: Fingerprint, timeout: float = 10.0) -> str:
@@ -97,7 +115,7 @@ def _processes() -> list[str]:
     """Return our descendants, and the first processes of sandboxes that nobody owns any more."""
     parents: dict[int, int] = {}
     names: dict[int, str] = {}
-    for entry in os.listdir("/proc"):
+    for entry in (each.name for each in Path("/proc").iterdir()):
         if not entry.isdigit():
             continue
         try:
@@ -118,3 +136,32 @@ def _processes() -> list[str]:
         if (above == os.getpid() and pid != above and not name.startswith("ip ")) or orphan:
             ours.append(f"{pid} {name}")
     return ours
+
+
+def settle(lab: Lab) -> Snapshot:
+    """Wait until the kernel has brought up what was asked for (it does so a little later), and return the picture."""
+    pictures = [lab.snapshot()]
+
+    def calm() -> bool:
+        pictures.append(lab.snapshot())
+        links = [link for host in pictures[-1].hosts for link in host.interfaces if link.kind == "veth" and link.up]
+        return not pictures[-1] - pictures[-2] and all(link.state in {"UP", "LOWERLAYERDOWN"} for link in links)
+
+    until(calm)
+    return pictures[-1]
+
+
+@contextlib.contextmanager
+def unchanged(lab: Lab) -> Iterator[None]:
+    """See that a block leaves every host as it was, apart from what comes by itself."""
+    before = lab.snapshot()
+    yield
+    changes = [str(change) for change in lab.snapshot() - before if not _comes_by_itself(change)]
+    assert not changes, "this has changed:\n" + "\n".join(changes)
+
+
+def _comes_by_itself(change: Change) -> bool:
+    """Tell of what hosts learn from each other, and of what the kernel does up to a second after a link came up."""
+    if change.what in {"neighbour", "fdb", "connection"} or "fe80::" in change.name:
+        return True
+    return change.kind == "changed" and {field for field, _, _ in change.fields} <= {"state", "port state"}
