@@ -61,10 +61,7 @@ class Surveyor:
     def read(self, namespaces: Iterable[Namespace], everyone: Iterable[Namespace]) -> dict[str, HostState]:
         """Read some of the lab's namespaces; ``everyone`` are all of them, to name the peers."""
         chosen = list(namespaces)
-        by_nsid: dict[int, str] = {}
-        for namespace in everyone:
-            by_nsid.setdefault(namespace.nsid, namespace.name)
-        states = {namespace.name: self._read_links(namespace, by_nsid) for namespace in chosen}
+        states = self.read_layout(chosen, everyone)
         names = [namespace.name for namespace in chosen]
         files = self._peek(names)
         legacy = {name: [values[file] for file in _LEGACY_FILES] for name, values in files.items()}
@@ -81,6 +78,13 @@ class Surveyor:
             )
             for name, state in states.items()
         }
+
+    def read_layout(self, namespaces: Iterable[Namespace], everyone: Iterable[Namespace]) -> dict[str, HostState]:
+        """Read interfaces, addresses, routes and neighbours of some namespaces, and nothing else of them."""
+        by_nsid: dict[int, str] = {}
+        for namespace in everyone:
+            by_nsid.setdefault(namespace.nsid, namespace.name)
+        return {namespace.name: self._read_links(namespace, by_nsid) for namespace in namespaces}
 
     def _read_links(self, namespace: Namespace, by_nsid: dict[int, str]) -> HostState:
         route, nsids = namespace.route, None
