@@ -289,7 +289,7 @@ def test_version_is_asked_with_the_command_alone(runtime: Runtime, recorder: Rec
 
 
 def test_switches_of_the_list_are_heeded(runtime: Runtime, recorder: Recorder) -> None:
-    """disableCheck and disableGC leave the plugins alone."""
+    """A list may say that its plugins are not to be asked for CHECK and GC."""
     network = read_network({**LIST, "disableCheck": True, "disableGC": "true"})
     runtime.check(network, POD)
     runtime.gc(network, [])

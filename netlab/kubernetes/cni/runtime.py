@@ -58,6 +58,8 @@ class Runtime:
         return result
 
     def _undo(self, network: NetworkList, attachment: Attachment, previous: Mapping[str, Any] | None) -> None:
+        if self.cache.load(network, attachment) is not None:
+            return  # it was attached before, and adding it again was the mistake
         for plugin in reversed(network.plugins):
             try:
                 self._run("DEL", plugin, attachment, derive(network, plugin, attachment, previous))
