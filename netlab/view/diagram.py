@@ -17,6 +17,7 @@ from netlab.errors import InvalidInputError
 from netlab.view import changes, theme
 from netlab.view.details import details
 from netlab.view.drawing import Drawing, draw
+from netlab.view.notebook import Weak, in_kernel
 from netlab.view.scene import to_scene
 from netlab.view.slots import Slots
 from netlab.view.still import Still
@@ -24,7 +25,6 @@ from netlab.view.svg import Picture, picture, static
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import MethodType
 
     from netlab.kernel.values import Snapshot
 
@@ -104,8 +104,8 @@ class Diagram(anywidget.AnyWidget):
         if lab.closed:
             self.closed = True
             return
-        self._subscription = lab.watcher.subscribe(_Weak(self._update))
-        lab.on_close(_Weak(self._farewell))
+        self._subscription = lab.watcher.subscribe(Weak(self._update))
+        lab.on_close(Weak(self._farewell))
 
     def __repr__(self) -> str:
         """Return what it shows, in a few words."""
@@ -113,7 +113,7 @@ class Diagram(anywidget.AnyWidget):
 
     def open(self) -> None:
         """Open the line to the browser; outside of a notebook there is none."""
-        if _in_kernel():
+        if in_kernel():
             super().open()
 
     # -- from the kernel to the browser ---------------------------------------------
@@ -168,20 +168,20 @@ class Diagram(anywidget.AnyWidget):
             _replace_in(cell, self)
         self._resume()
         bundle = self._repr_mimebundle_()
-        if bundle is None or not _in_kernel():
+        if bundle is None or not in_kernel():
             display({"image/svg+xml": self.to_svg(), "text/plain": self._words()}, raw=True)  # type: ignore[no-untyped-call]
             return
         data, metadata = bundle
         display(data | {"text/plain": self._words()}, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
         if self._still is not None:
             self._still.close()
-        self._still = Still(f"netlab-{self.key}-{secrets.token_hex(3)}", _Weak(self._render, ("", "")))
+        self._still = Still(f"netlab-{self.key}-{secrets.token_hex(3)}", Weak(self._render, ("", "")))
 
     def _resume(self) -> None:
         """Follow the lab again, after another diagram had taken the place of this one."""
         lab = self._source()
         if self._subscription is None and lab is not None and not lab.closed:
-            self._subscription = lab.watcher.subscribe(_Weak(self._update))
+            self._subscription = lab.watcher.subscribe(Weak(self._update))
 
     def _render(self) -> tuple[str, str]:
         return self.to_svg(), self._words()
@@ -222,28 +222,10 @@ class Diagram(anywidget.AnyWidget):
         return target
 
 
-class _Weak:
-    """A bound method that does not keep its object alive; it does nothing once that has gone."""
-
-    def __init__(self, method: Callable[..., Any], default: Any = None) -> None:
-        self._method: weakref.WeakMethod[MethodType] = weakref.WeakMethod(method)  # type: ignore[arg-type]
-        self._default = default
-
-    def __call__(self, *arguments: Any) -> Any:
-        method = self._method()
-        return method(*arguments) if method is not None else self._default
-
-
-def _in_kernel() -> bool:
-    """Tell whether a notebook's kernel runs this, so that there can be a browser."""
-    shell: Any = get_ipython()
-    return shell is not None and getattr(shell, "kernel", None) is not None
-
-
 def _cell() -> str:
     """Return the id of the notebook cell that is running, if JupyterLab tells it."""
     shell: Any = get_ipython()
-    if not _in_kernel():
+    if not in_kernel():
         return ""
     parent = shell.get_parent() or {}
     return str(parent.get("metadata", {}).get("cellId", "")) + " " + str(parent.get("header", {}).get("msg_id", ""))

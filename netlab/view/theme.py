@@ -32,7 +32,7 @@ TOKENS = MappingProxyType(
         "tun": ("#fdf3dd", "#372c14"),
         "tunline": ("#806000", "#e0a030"),
         "bad": ("#fce9ea", "#401f21"),
-        "badline": ("#8f0012", "#fb716a"),
+        "badline": ("#8f0012", "#ff8a83"),
         "sel": ("#e5effd", "#172c4a"),
         "pkt": ("#0b5bd3", "#5ea4ff"),
     }

@@ -21,7 +21,7 @@ from netlab.kernel.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 LOOPBACK = Interface(1, "lo", "loopback", up=True, carrier=True, state="UNKNOWN", mtu=65536)
 
@@ -265,7 +265,7 @@ def line(count: int) -> Snapshot:
     return lab.build()
 
 
-ALL = {
+ALL: dict[str, Callable[[], Snapshot]] = {
     "lonely": lonely,
     "empty": lambda: Snapshot("empty", 0.0),
     "two": two_hosts,
