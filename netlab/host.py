@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netlab.kernel.namespace import Namespace
     from netlab.kernel.values import HostState
     from netlab.lab import Lab
+    from netlab.view.rules import Rules
 
 
 class Host(Interfaces, Addressing):
@@ -132,6 +133,12 @@ class Host(Interfaces, Addressing):
     def nft(self, text: str) -> Result:
         """Load an nftables script, all of it or nothing (nft(8))."""
         return self.run("nft", "-f", "-", input=text + "\n", check=True)
+
+    def rules(self) -> Rules:
+        """Return this host's iptables and nftables rules as a walk: shown live in a notebook, printed as text."""
+        from netlab.view.rules import Rules  # noqa: PLC0415 - a host without a notebook needs no widgets
+
+        return Rules(self)
 
     # -- packets -------------------------------------------------------------------
 

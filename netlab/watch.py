@@ -215,7 +215,8 @@ class _Alarm:
 
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        weakref.finalize(self, _close_both, self.reader, self._writer)
+        # At the end of the program widgets still ring it, after finalizers ran; the kernel closes it then.
+        weakref.finalize(self, _close_both, self.reader, self._writer).atexit = False
 
     def ring(self) -> None:
         """Wake whoever waits."""

@@ -14,6 +14,18 @@ NFT_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6
 IPTABLES_TABLES = {"filter", "nat", "mangle", "raw", "security"}
 #: The tables in which we mark packets to be traced, for a moment; they are no part of what a reader has made.
 TRACE_PREFIX = "netlab-trace-"
+_HOOKS = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
+#: Where iptables puts its tables (enum nf_ip_hook_priorities of linux/netfilter_ipv4.h): nat changes the source last.
+PRIORITIES: dict[tuple[str, str | None], int] = {
+    ("raw", None): -300,
+    ("mangle", None): -150,
+    ("nat", "prerouting"): -100,
+    ("nat", "output"): -100,
+    ("filter", None): 0,
+    ("security", None): 50,
+    ("nat", "input"): 100,
+    ("nat", "postrouting"): 100,
+}
 _CHAIN = re.compile(r":(\S+) (\S+) \[(\d+):(\d+)\]")
 _RULE = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ?(.*)")
 
@@ -29,7 +41,13 @@ def parse_iptables_save(text: str, tool: str) -> tuple[FirewallRule, ...]:
         elif match := _CHAIN.match(line):
             chain, policy, packets, size = match.groups()
             if policy != "-":
-                found.append(FirewallRule(tool, family, table, chain, 0, "", int(packets), int(size), policy))
+                hook = chain.lower() if chain in _HOOKS else None
+                place = PRIORITIES.get((table, hook), PRIORITIES.get((table, None)))
+                found.append(
+                    FirewallRule(
+                        *(tool, family, table, chain, 0, "", int(packets), int(size), policy), hook=hook, priority=place
+                    )
+                )
         elif match := _RULE.match(line):
             packets, size, chain, words = match.groups()
             numbers[chain] = numbers.get(chain, 0) + 1
@@ -54,7 +72,11 @@ def parse_nft(listing: str, text: str, skip: frozenset[tuple[str, str]] = frozen
             if item.get("policy"):
                 found.append(
                     FirewallRule(
-                        "nft", *where, item["name"], 0, "", policy=item["policy"].upper(), handle=item["handle"]
+                        *("nft", *where, item["name"], 0, ""),
+                        policy=item["policy"].upper(),
+                        handle=item["handle"],
+                        hook=item["hook"],
+                        priority=item["prio"],
                     )
                 )
             continue

@@ -202,7 +202,8 @@ class FirewallRule:
     """A rule of iptables or nftables, in the words of ``iptables-save`` or ``nft list ruleset``.
 
     ``tool`` is ``iptables``, ``ip6tables`` or ``nft``; ``family`` the nftables family (ip, ip6, inet, …); a rule with
-    an empty ``text`` is the chain's policy. ``packets`` is None where the rule has no counter.
+    an empty ``text`` is the chain's policy. ``packets`` is None where the rule has no counter. A policy also says at
+    which ``hook`` the kernel begins the chain, and with which ``priority``: lower ones come first.
     """
 
     tool: str
@@ -215,6 +216,8 @@ class FirewallRule:
     bytes: int | None = None
     policy: str | None = None
     handle: int | None = None
+    hook: str | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,19 +14,22 @@ if TYPE_CHECKING:
 
     from netlab import Host
 
-SAVED = """
+WEB = "KUBE-SVC-4SW47YFZTEDKD3PK"
+POD = "KUBE-SEP-UKSFD7AGPMPPLUHC"
+CHANCE = "-m statistic --mode random --probability 0.33333333349"
+SAVED = f"""
 *nat
 :PREROUTING ACCEPT [5:300]
 :POSTROUTING ACCEPT [0:0]
 :KUBE-SERVICES - [0:0]
-:KUBE-SVC-4SW47YFZTEDKD3PK - [0:0]
-:KUBE-SEP-UKSFD7AGPMPPLUHC - [0:0]
+:{WEB} - [0:0]
+:{POD} - [0:0]
 :EMPTY - [0:0]
 [5:300] -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
-[2:120] -A KUBE-SERVICES -d 10.96.0.10/32 -m comment --comment "default/web:http cluster IP" -j KUBE-SVC-4SW47YFZTEDKD3PK
+[2:120] -A KUBE-SERVICES -d 10.96.0.10/32 -m comment --comment "default/web:http cluster IP" -j {WEB}
 [0:0] -A KUBE-SERVICES -d 10.96.0.11/32 -j EMPTY
-[1:60] -A KUBE-SVC-4SW47YFZTEDKD3PK -m comment --comment "default/web:http -> 10.244.1.2:80" -m statistic --mode random --probability 0.33333333349 -j KUBE-SEP-UKSFD7AGPMPPLUHC
-[1:60] -A KUBE-SEP-UKSFD7AGPMPPLUHC -p tcp -j DNAT --to-destination 10.244.1.2:80
+[1:60] -A {WEB} -m comment --comment "default/web:http -> 10.244.1.2:80" {CHANCE} -j {POD}
+[1:60] -A {POD} -p tcp -j DNAT --to-destination 10.244.1.2:80
 COMMIT
 *raw
 :PREROUTING ACCEPT [9:540]
@@ -35,6 +38,7 @@ COMMIT
 
 
 def walk(text: str = SAVED) -> dict[str, Chain]:
+    """Return the chains of a saved ruleset by table and name."""
     rules = parse_iptables_save(text, "iptables")
     return {f"{chain.table} {chain.name}": chain for chain in to_chains(HostState("node-1", 1, rules=rules))}
 
@@ -103,7 +107,7 @@ def node() -> Iterator[Host]:
 
 @pytest.mark.kernel
 def test_both_tools_stand_in_one_walk(node: Host) -> None:
-    """iptables' filter table has priority 0 and comes before a table of nftables with priority 10."""
+    """The filter table of iptables has priority 0 and comes before a table of nftables with priority 10."""
     bases = [chain for chain in to_chains(node.state()) if chain.hook == "input" and chain.steps]
     assert [(chain.tool, chain.priority) for chain in bases] == [("iptables", 0), ("nft", 10)]
     assert bases[1].steps[0].targets == ("sub",)

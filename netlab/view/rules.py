@@ -1,0 +1,116 @@
+"""The chains view: a host's firewall as a walk, with live counters, in a notebook or as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from netlab.view import theme
+from netlab.view.chains import HOOKS, Chain, describe, to_chains
+from netlab.view.notebook import Weak, in_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from netlab.host import Host
+    from netlab.kernel.values import Snapshot
+
+_STATIC = Path(__file__).with_name("static")
+
+
+class Rules(anywidget.AnyWidget):
+    """Show a host's iptables and nftables rules: hook, chain, rules, and where they lead; made by `Host.rules`.
+
+    ``print(host.rules())`` gives the same as text. Counters are live; `mark` lights the rules that a packet met.
+    """
+
+    _esm = (_STATIC / "rules.js").read_text("utf-8")
+    _css = (_STATIC / "rules.css").read_text("utf-8") + theme.live_css()
+    host = traitlets.Unicode().tag(sync=True)
+    hooks: Any = traitlets.List(help="the hooks in order, each as [name, purpose]").tag(sync=True)
+    chains: Any = traitlets.List(help="all chains, base chains first").tag(sync=True)
+    counters = traitlets.Dict(help="packets of each rule, by the chain's id and the rule's number").tag(sync=True)
+    hits: Any = traitlets.List(help="rules that are marked, each as [chain's id, rule's number]").tag(sync=True)
+    closed = traitlets.Bool(default_value=False).tag(sync=True)
+
+    def __init__(self, host: Host) -> None:
+        """Begin to follow a host's rules."""
+        super().__init__(host=host.name, hooks=[list(item) for item in HOOKS.items()])
+        self._walk: tuple[Chain, ...] = ()
+        self._subscription = host.lab.watcher.subscribe(Weak(self._update))
+        host.lab.on_close(Weak(self._farewell))
+        self._lab = weakref.ref(host.lab)
+
+    def open(self) -> None:
+        """Open the line to the browser; outside of a notebook there is none."""
+        if in_kernel():
+            super().open()
+
+    def __str__(self) -> str:
+        """Return the walk as text."""
+        return describe(self.host, self._walk)
+
+    def __repr__(self) -> str:
+        """Return what it is, in a few words."""
+        return f"<Rules of {self.host}: {sum(len(chain.steps) for chain in self._walk)} in {len(self._walk)} chains>"
+
+    def mark(self, hits: Iterable[tuple[str, str, str, str, int]]) -> None:
+        """Mark rules, each as (tool, family, table, chain, number); an empty list takes all marks away."""
+        self.hits = [["/".join(hit[:4]), hit[4]] for hit in hits]
+
+    def close(self) -> None:
+        """Take the widget away and follow the host no longer."""
+        self._subscription.close()
+        super().close()
+
+    def _farewell(self) -> None:
+        self.closed = True
+
+    def _update(self, snapshot: Snapshot) -> None:
+        if self.host not in snapshot:
+            return
+        self._walk = to_chains(snapshot[self.host])
+        counters = {
+            chain.id: {str(step.number): step.packets for step in chain.steps if step.packets is not None}
+            for chain in self._walk
+        }
+        chains = [_plain(chain) for chain in self._walk]
+        with self.hold_sync():
+            # Counters change all the time, rules seldom: what is open in the browser stays open.
+            if chains != self.chains:
+                self.chains = chains
+            self.counters = counters
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        text = {"text/plain": str(self), "text/html": f"<pre>{html.escape(str(self))}</pre>"}
+        if bundle is None:
+            return text
+        data, metadata = bundle
+        return {**text, **data, "text/plain": str(self)}, metadata
+
+
+def _plain(chain: Chain) -> dict[str, Any]:
+    """Return a chain as JSON, without what changes with every packet."""
+    steps = [
+        {
+            "number": step.number,
+            "text": step.text,
+            "verdict": step.verdict,
+            "targets": [f"{'/'.join(chain.key[:3])}/{target}" for target in step.targets],
+            "comment": step.comment,
+            "chance": step.chance,
+        }
+        for step in chain.steps
+    ]
+    facts = dataclasses.asdict(chain)
+    return {key: facts[key] for key in ("tool", "family", "table", "name", "hook", "policy", "alias")} | {
+        "id": chain.id,
+        "steps": steps,
+    }

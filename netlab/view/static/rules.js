@@ -1,0 +1,160 @@
+// A host's rules as a walk. Everything is here: following a jump needs no answer from Python.
+
+/**
+ * @typedef {{number: number, text: string, verdict: string, targets: string[], comment: string, chance: number | null}} Step
+ * @typedef {{id: string, tool: string, family: string, table: string, name: string, hook: string | null, policy: string | null, alias: string, steps: Step[]}} Chain
+ */
+
+/** @param {string} tag @param {string} className @param {...(Node | string)} children */
+function make(tag, className, ...children) {
+  const el = document.createElement(tag);
+  if (className) el.className = className;
+  el.append(...children);
+  return el;
+}
+
+class Walk {
+  /** @param {HTMLElement} root @param {any} model */
+  constructor(root, model) {
+    this.root = root;
+    this.model = model;
+    /** Jumps that the reader has opened, by the path that leads to them. @type {Set<string>} */
+    this.opened = new Set();
+  }
+
+  draw() {
+    /** @type {Map<string, Chain>} */
+    this.chains = new Map(this.model.get("chains").map((/** @type {Chain} */ chain) => [chain.id, chain]));
+    this.root.replaceChildren(make("h4", "", `Rules of ${this.model.get("host")}`));
+    const used = [...this.chains.values()].filter((chain) => chain.hook && (chain.steps.length || chain.policy !== "ACCEPT"));
+    if (!used.length) this.root.append(make("p", "nl-none", "No rule: every packet passes."));
+    for (const [hook, purpose] of this.model.get("hooks")) {
+      const bases = used.filter((chain) => chain.hook === hook);
+      if (!bases.length) continue;
+      const section = make("section", "nl-hook", make("h5", "", make("b", "", hook), ` ${purpose}`));
+      for (const chain of bases) section.append(this.chain(chain, chain.id));
+      this.root.append(section);
+    }
+    this.tick();
+    this.mark();
+  }
+
+  /** @param {Chain} chain @param {string} path */
+  chain(chain, path) {
+    const title = chain.hook ? `${chain.tool} ${chain.family} · ${chain.table} · ${chain.name}` : chain.name;
+    const head = make("summary", "", make("b", "", title));
+    if (chain.alias) head.append(" ", make("span", "nl-alias", chain.alias));
+    if (chain.policy) head.append(" ", make("span", `nl-policy ${chain.policy}`, `policy ${chain.policy}`));
+    const box = /** @type {HTMLDetailsElement} */ (make("details", "nl-chain", head));
+    box.open = true;
+    if (!chain.steps.length) {
+      box.append(make("p", "nl-none", chain.hook ? "no rule" : "no rule: back to where it came from"));
+      return box;
+    }
+    const body = make("tbody", "");
+    for (const step of chain.steps) this.row(chain, step, path, body);
+    const caption = make("caption", "nl-unseen", `Chain ${chain.name}: packets, rule, what it does`);
+    box.append(make("table", "", caption, body));
+    return box;
+  }
+
+  /** @param {Chain} chain @param {Step} step @param {string} path @param {HTMLElement} body */
+  row(chain, step, path, body) {
+    const count = make("td", "nl-count", "–");
+    count.dataset.rule = `${chain.id} ${step.number}`;
+    const text = make("td", "nl-rule", step.text || "every packet");
+    if (step.comment) text.append(" ", make("span", "nl-comment", step.comment));
+    const where = make("td", "nl-where");
+    if (step.chance !== null) where.append(make("span", "nl-chance", `${Math.round(step.chance * 100)} % `));
+    if (step.verdict) where.append(make("span", `nl-verdict ${step.verdict}`, step.verdict));
+    const row = make("tr", "", count, text, where);
+    row.dataset.row = `${chain.id} ${step.number}`;
+    body.append(row);
+    for (const target of step.targets) {
+      const next = this.chains?.get(target);
+      if (next) where.append(this.jump(next, `${path}>${step.number}>${target}`, row));
+    }
+  }
+
+  /** A button that opens the chain a rule leads to, right below it. @param {Chain} chain @param {string} path @param {HTMLElement} row */
+  jump(chain, path, row) {
+    const label = chain.alias ? `${chain.name} (${chain.alias})` : chain.name;
+    const button = /** @type {HTMLButtonElement} */ (make("button", "nl-jump", `→ ${label}`));
+    button.type = "button";
+    /** @type {HTMLElement | null} */
+    let inside = null;
+    const show = (/** @type {boolean} */ open) => {
+      button.setAttribute("aria-expanded", String(open));
+      if (open && !inside) {
+        const cell = /** @type {HTMLTableCellElement} */ (make("td", "nl-inside", this.chain(chain, path)));
+        cell.colSpan = 3;
+        inside = make("tr", "", cell);
+        row.after(inside);
+      } else if (!open && inside) {
+        inside.remove();
+        inside = null;
+      }
+    };
+    button.addEventListener("click", () => {
+      const open = !this.opened.has(path);
+      if (open) this.opened.add(path);
+      else this.opened.delete(path);
+      show(open);
+      this.tick();
+      this.mark();
+    });
+    show(this.opened.has(path));
+    return button;
+  }
+
+  /** Counters tick in place. */
+  tick() {
+    const counters = this.model.get("counters");
+    for (const cell of this.root.querySelectorAll("[data-rule]")) {
+      const [id, number] = split(/** @type {HTMLElement} */ (cell).dataset.rule ?? "");
+      const packets = counters[id]?.[number];
+      cell.textContent = packets === undefined ? "–" : String(packets);
+    }
+  }
+
+  mark() {
+    const hits = new Set(this.model.get("hits").map((/** @type {[string, number]} */ [id, number]) => `${id} ${number}`));
+    for (const row of this.root.querySelectorAll("[data-row]")) {
+      const hit = hits.has(/** @type {HTMLElement} */ (row).dataset.row);
+      row.classList.toggle("nl-hit", hit);
+      if (hit) row.setAttribute("aria-label", "The packet met this rule");
+      else row.removeAttribute("aria-label");
+    }
+  }
+}
+
+/** @param {string} text @returns {[string, string]} */
+function split(text) {
+  const at = text.lastIndexOf(" ");
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+function render({ model, el }) {
+  const root = make("div", "nl-root nl-rules");
+  el.append(root);
+  const walk = new Walk(root, model);
+  const draw = () => walk.draw();
+  const tick = () => walk.tick();
+  const mark = () => walk.mark();
+  const close = () => root.classList.toggle("nl-closed", model.get("closed"));
+  model.on("change:chains", draw);
+  model.on("change:counters", tick);
+  model.on("change:hits", mark);
+  model.on("change:closed", close);
+  draw();
+  close();
+  return () => {
+    model.off("change:chains", draw);
+    model.off("change:counters", tick);
+    model.off("change:hits", mark);
+    model.off("change:closed", close);
+    root.remove();
+  };
+}
+
+export default { render };
