@@ -21,6 +21,12 @@ import errno as _errno
 import os
 
 
+def errno_name(number: int) -> str:
+    """Return an error number's name, as the manual pages write it."""
+    # Linux gives ENOTSUP the same number, and Python takes that name; the kernel and its manuals say EOPNOTSUPP.
+    return "EOPNOTSUPP" if number == _errno.EOPNOTSUPP else _errno.errorcode.get(number, str(number))
+
+
 class LabError(Exception):
     """Stand for any failure that netlab reports."""
 
@@ -59,7 +65,7 @@ class KernelError(LabError, OSError):
     def __init__(self, command: str, errno: int, reason: str = "", advice: str = "") -> None:
         """Keep the parts, so that a caller need not parse the message."""
         words = reason or os.strerror(errno)
-        name = _errno.errorcode.get(errno, str(errno))
+        name = errno_name(errno)
         message = f"{command}: {words} ({name})." + (f" {advice}" if advice else "")
         super().__init__(errno, message)
         self.command = command

@@ -80,8 +80,11 @@ class Interfaces:
         young = f"macv{secrets.token_hex(4)}"
         self.namespace.apply(links.add_macvlan(self.name, young, self._interface(parent), mode))
         with self._undo(lambda: self.delete_link(young)):
-            target = links.VethEnd(name, host.namespace.netns, host.name)
+            target = links.VethEnd(young, host.namespace.netns, host.name)
             self.namespace.apply(links.move_link(self.name, young, self.namespace.index(young), target))
+        index = host.namespace.index(young)
+        with self._undo(lambda: host.namespace.apply(links.delete_link(host.name, young))):
+            host.namespace.apply(links.set_link(host.name, young, index, new_name=name))
         with self._undo(lambda: host.delete_link(name)):
             host.set_link(name, up=True)
 

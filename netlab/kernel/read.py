@@ -67,7 +67,10 @@ def _with(message: Any, **fields: int) -> Any:
 
 
 _ADDRESSES = Query("ip addr", links.RTM_GETADDR, ifaddrmsg())
-_ROUTES = Query("ip route", links.RTM_GETROUTE, rtmsg())
+# One question for each family: asked for all at once, the kernel stops after the IPv4 ones.
+_ROUTES = tuple(
+    Query("ip route", links.RTM_GETROUTE, _with(rtmsg(), family=family)) for family in (links.AF_INET, links.AF_INET6)
+)
 _RULES = Query("ip rule", links.RTM_GETRULE, fibmsg())
 _NEIGHBOURS = Query("ip neigh", links.RTM_GETNEIGH, ndmsg())
 _PROXIES = Query("ip neigh show proxy", links.RTM_GETNEIGH, _with(ndmsg(), flags=links.NTF_PROXY))
@@ -97,9 +100,9 @@ def read_routes(socket: NetlinkSocket, names: dict[int, str]) -> tuple[Route, ..
     """Read all routes but those of the local table, which the kernel keeps by itself for its own addresses."""
 
     def wanted(data: bytes, body: int) -> bool:
-        return data[body + 4] != _LOCAL_TABLE and data[body] in (links.AF_INET, links.AF_INET6)
+        return data[body + 4] != _LOCAL_TABLE
 
-    return tuple(to_route(message, names) for message in socket.dump(_ROUTES, wanted))
+    return tuple(to_route(message, names) for query in _ROUTES for message in socket.dump(query, wanted))
 
 
 def to_route(message: Any, names: dict[int, str]) -> Route:
