@@ -24,7 +24,7 @@ _SOCKETS = Path("/proc/net/unix")
 _LISTENING = "00010000"  # __SO_ACCEPTCON
 _ANSWER_TIMEOUT = 10.0
 #: Where Debian keeps `ip` and `iptables`, which the PATH of an ordinary user leaves out.
-_TOOLS = "/usr/local/sbin:/usr/sbin:/sbin"
+TOOL_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 _HOW_TO_START = 'Make one in Python, and keep it open:  from netlab import Lab; lab = Lab("x"); lab.add_host("red")'
 
 
@@ -125,7 +125,7 @@ def attach(lab: RunningLab, host: str, command: list[str]) -> int:
     with _connect(lab.address) as visitor:
         reply, descriptors = _ask(visitor, "enter", name=host)
         namespaces = dict(zip(reply["kinds"], descriptors, strict=True))
-        path = f"{os.environ.get('PATH', '')}:{_TOOLS}".lstrip(":")
+        path = f"{os.environ.get('PATH', '')}:{TOOL_PATH}".lstrip(":")
         environment = os.environ | {"PATH": path, "NETLAB_LAB": lab.label, "NETLAB_HOST": host}
         rc = -1
         if not command:
