@@ -258,12 +258,12 @@ def _failure(host: Host, status: int, script: str, report: tuple[int, int] | Non
     words = describe_status(status)
     # A failure that bash let pass, such as one inside $(…), has another status than the end.
     if report is None or report[1] != status:
-        return CommandError(f"The commands in host {host.name!r} ended with {words}.", returncode=status)
+        return CommandError(f"The commands in host {host.name!r} failed ({words}).", returncode=status)
     number = report[0]
     lines = script.splitlines()
     text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     where = f"Line {number} failed" if len(lines) > 1 else "Failed"
-    return CommandError(f"{where} in host {host.name!r} with {words}: {text}", returncode=status)
+    return CommandError(f"{where} in host {host.name!r} ({words}): {text}", returncode=status)
 
 
 @context_matcher(identifier="netlab.host_matcher")  # type: ignore[untyped-decorator, unused-ignore]

@@ -102,20 +102,18 @@ def test_a_failing_line_raises_and_is_named(kernel: Kernel) -> None:
     assert "Cannot find device" in cell.text
     assert "after" not in cell.text
     plain = re.sub(r"\x1b\[\d*m", "", cell.error)
-    assert plain == (
-        "CommandError: Line 3 failed in host 'red' with exit status 1: ip link set nope up  # there is none"
-    )
+    assert plain == ("CommandError: Line 3 failed in host 'red' (exit status 1): ip link set nope up  # there is none")
 
 
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("false | cat\ntrue", "Line 1 failed in host 'red' with exit status 1: false | cat"),
-        ("f() {\n  false\n}\nf\n", "Line 2 failed in host 'red' with exit status 1: false"),
-        ("x=$(false; true)\nexit 3", "The commands in host 'red' ended with exit status 3."),
-        ("echo a\nif then", "The commands in host 'red' ended with exit status 2."),
-        ("kill -TERM $$\n", "The commands in host 'red' ended with ended by SIGTERM."),
-        ("no-such-command", "Failed in host 'red' with exit status 127: no-such-command"),
+        ("false | cat\ntrue", "Line 1 failed in host 'red' (exit status 1): false | cat"),
+        ("f() {\n  false\n}\nf\n", "Line 2 failed in host 'red' (exit status 1): false"),
+        ("x=$(false; true)\nexit 3", "The commands in host 'red' failed (exit status 3)."),
+        ("echo a\nif then", "The commands in host 'red' failed (exit status 2)."),
+        ("kill -TERM $$\n", "The commands in host 'red' failed (ended by SIGTERM)."),
+        ("no-such-command", "Failed in host 'red' (exit status 127): no-such-command"),
     ],
 )
 def test_what_went_wrong_is_told_apart(kernel: Kernel, script: str, words: str) -> None:
