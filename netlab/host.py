@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netlab.addressing import Addressing
 from netlab.errors import CommandError, InvalidInputError
+from netlab.firewall import restore
 from netlab.interfaces import Interfaces
 from netlab.kernel import check
 from netlab.kernel.capture import Capture
@@ -118,17 +119,11 @@ class Host(Interfaces, Addressing):
         return self.run("ip6tables", "-w", *arguments, check=True)
 
     def restore_iptables(self, text: str, *, family: str = "ipv4", flush: bool = True) -> Result:
-        """Load a rule set in the form of iptables-save; each table at once or not at all (iptables-restore(8)).
+        """Load a rule set in the form of iptables-save, all of it or nothing (iptables-restore(8)).
 
         ``flush=False`` leaves the chains alone that the text does not name.
         """
-        tools = {"ipv4": "iptables-restore", "ipv6": "ip6tables-restore"}
-        if family not in tools:
-            raise InvalidInputError(f'The family must be "ipv4" or "ipv6"; {family!r} is not.')
-        options = ["--counters", "-w"] if flush else ["--noflush", "-w"]
-        # All tables are tried first: a refusal in the second must not leave the first one changed.
-        self.run(tools[family], "--test", *options, input=text + "\n", check=True)
-        return self.run(tools[family], *options, input=text + "\n", check=True)
+        return restore(self, text, family, flush=flush)
 
     def nft(self, text: str) -> Result:
         """Load an nftables script, all of it or nothing (nft(8))."""
