@@ -18,14 +18,25 @@ if TYPE_CHECKING:
     from netlab.kubernetes.proxy.model import State
 
 FAMILIES = {"ipv4": Family.IPV4, "ipv6": Family.IPV6}
+USED_KINDS = ("KubeProxyConfiguration", "Node", "ServiceCIDR", "Service", "EndpointSlice")
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a text of documents asks for: the mode, and the state of each family."""
+    """What a text of documents asks for: the mode, and the state of one family.
+
+    ``left_out`` names documents of kinds that the proxy does not use.
+    """
 
     mode: str
     state: State
+    left_out: tuple[str, ...] = ()
+
+    def render(self) -> str:
+        """Return the input of a first sync."""
+        if self.mode == "nftables":
+            return nftables.first(nftables.build(self.state))
+        return iptables.first(iptables.build(self.state))
 
 
 def read_input(text: str, family: Family) -> Input:
@@ -41,7 +52,8 @@ def read_input(text: str, family: Family) -> Input:
         cidr for document in _of_kind(documents, "ServiceCIDR") for cidr in document.get("spec").get("cidrs").texts()
     ]
     settings = read_settings(config, node, family, cidrs)
-    return Input(read_mode(config), Inventory.empty(settings).update(documents).state)
+    left_out = tuple(item.way()[0] for item in documents if item.get("kind").text() not in USED_KINDS)
+    return Input(read_mode(config), Inventory.empty(settings).update(documents).state, left_out)
 
 
 def render(text: str, *, family: str) -> str:
@@ -54,10 +66,7 @@ def render(text: str, *, family: str) -> str:
     """
     if family not in FAMILIES:
         raise ManifestError("the IP family", "", "one of " + ", ".join(FAMILIES), family)
-    given = read_input(text, FAMILIES[family])
-    if given.mode == "nftables":
-        return nftables.first(nftables.build(given.state))
-    return iptables.first(iptables.build(given.state))
+    return read_input(text, FAMILIES[family]).render()
 
 
 def _of_kind(documents: Sequence[Field], kind: str) -> list[Field]:
