@@ -242,7 +242,7 @@ class Init:
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             resource.setrlimit(resource.RLIMIT_NOFILE, self.limit)
             signal.set_wakeup_fd(-1)
-            os.execvpe(argv[0], argv, env)
+            os.execve(find_program(argv[0], env.get("PATH", "")), argv, env)
         except OSError as error:
             os.write(report, f"{error.errno} {call}".encode())
         except BaseException as error:  # noqa: BLE001 - a child must never return into the loop
@@ -332,6 +332,16 @@ class Init:
         kinds = [kind for kind in KINDS if not (kind == "user" and self.privileged)]
         own = {"net": host.net, "mnt": host.mnt, "uts": host.uts}
         return {"kinds": kinds}, [os.dup(own[kind]) if kind in own else _calls.open_namespace(kind) for kind in kinds]
+
+
+def find_program(name: str, path: str) -> str:
+    """Return the first program of this name on a path; execvpe(3) would blame a folder that it may not enter."""
+    if "/" in name:
+        return name
+    for folder in path.split(":"):
+        if os.access(f"{folder}/{name}", os.X_OK) and os.path.isfile(f"{folder}/{name}"):
+            return f"{folder}/{name}"
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
 def change_directory(choices: list[str]) -> None:

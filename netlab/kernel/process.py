@@ -10,6 +10,7 @@ import selectors
 import shlex
 import signal
 import subprocess
+import textwrap
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,7 +159,7 @@ class Process:
         if error.errno == errno.ENOENT and error.command == self.args[0]:
             advice = "It is not installed here, or its name is misspelt; `netlab doctor` lists the tools."
             return f"{self.args[0]}: not found. {advice}"
-        return f"Host {self.host!r} could not start {shlex.join(self.args)}: {error}"
+        return f"Host {self.host!r} could not start {textwrap.shorten(shlex.join(self.args), 200)}: {error}"
 
     def poll(self) -> int | None:
         """Return the return code if it has ended, else None."""

@@ -55,6 +55,22 @@ def parse_iptables_save(text: str, tool: str) -> tuple[FirewallRule, ...]:
     return tuple(found)
 
 
+def native_tables(listing: str) -> frozenset[tuple[str, str]]:
+    """Return the tables, as (family, name), that nft made and not iptables.
+
+    ``iptables-save`` prints them too if they are named like its own, but leaves out words that it does not know. It
+    names base chains after their hooks, and gives every rule a counter.
+    """
+    found = set()
+    for entry in json.loads(listing)["nftables"]:
+        chain, rule = entry.get("chain"), entry.get("rule")
+        if (chain and chain.get("hook") and chain["name"] not in _HOOKS) or (
+            rule and not any("counter" in part for part in rule["expr"])
+        ):
+            found.add(((chain or rule)["family"], (chain or rule)["table"]))
+    return frozenset(found)
+
+
 def parse_nft(listing: str, text: str, skip: frozenset[tuple[str, str]] = frozenset()) -> tuple[FirewallRule, ...]:
     """Parse ``nft -j -a list ruleset`` (chains, handles, counters) and ``nft -a list ruleset`` (the rules' words).
 

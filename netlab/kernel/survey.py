@@ -180,8 +180,11 @@ def read_all_rules(
         saved: tuple[FirewallRule, ...] = ()
         for tool in ("iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy"):
             saved += read_rules.parse_iptables_save(printed.get((name, (f"{tool}-save", "-c")), ""), tool)
-        skip = frozenset((rule.family, rule.table) for rule in saved if "legacy" not in rule.tool)
         listing = printed.get((name, ("nft", "-j", "-a", "list", "ruleset")))
+        if saved and listing:
+            native = read_rules.native_tables(listing)
+            saved = tuple(rule for rule in saved if "legacy" in rule.tool or (rule.family, rule.table) not in native)
+        skip = frozenset((rule.family, rule.table) for rule in saved if "legacy" not in rule.tool)
         if listing:
             saved += read_rules.parse_nft(listing, printed[name, ("nft", "-a", "list", "ruleset")], skip)
         if saved:
