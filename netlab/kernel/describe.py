@@ -47,14 +47,16 @@ def _interface_line(interface: Interface) -> str:
     words += [interface.mac] if interface.mac else []
     words += [f"master {interface.master}"] if interface.master else []
     words += [f"peer {peer_words(interface.peer)}"] if interface.peer else []
-    words += [f"{key} {value}" for key, value in interface.details]
+    # As `ip -d` does: what is switched off is not worth a word.
+    words += [f"{key} {value}" for key, value in interface.details if value not in {"0", "off"}]
     words += [f"alias {interface.alias}"] if interface.alias else []
     return "  ".join(words)
 
 
 def _address_line(address: Address) -> str:
     family = "inet" if isinstance(address.address, IPv4Address) else "inet6"
-    return " ".join((family, str(address.address), "scope", address.scope, *address.flags))
+    flags = [flag for flag in address.flags if flag != "permanent"]
+    return " ".join((family, str(address.address), "scope", address.scope, *flags))
 
 
 def _sections(host: HostState) -> Iterator[tuple[str, list[str]]]:

@@ -159,7 +159,8 @@ class _Noun:
 
     def say(self, item: Any, verb: str = "") -> str:
         """Return a thing as the subject of a sentence, with a verb and where it is."""
-        where = f"on {item.interface}" if self.what in {"address", "neighbour", "fdb"} else ""
+        preposition = "from" if verb == "vanished" else "on"
+        where = f"{preposition} {item.interface}" if self.what in {"address", "neighbour", "fdb"} else ""
         return " ".join(filter(None, (self.subject.format(name=self.name(item), item=item), verb, where)))
 
     def changed(self, host: str, old: tuple[Any, dict[str, Any]], new: tuple[Any, dict[str, Any]]) -> Change:

@@ -38,8 +38,12 @@ for kind in vars(values).values():
 states = complete(values.HostState, name=st.sampled_from(["red", "blue"]))
 hosts = st.lists(states, max_size=2, unique_by=lambda host: host.name).map(tuple)
 snapshots = complete(Snapshot, time=st.floats(0, 4e9), hosts=hosts)
+# No database: the checkout may not be ours to write in.
 generous = settings(
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=40, deadline=None
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    max_examples=40,
+    deadline=None,
 )
 
 LO = Interface(1, "lo", "loopback", up=False, carrier=True, state="DOWN", mtu=65536)
@@ -167,7 +171,7 @@ def test_the_kernels_own_local_routes_are_no_changes() -> None:
             "red: MTU of eth0 changed from 1500 to 1400; master of eth0 changed from nothing to br0",
         ),
         (eth0(details=(("id", "42"),)), "red: id of eth0 changed from nothing to 42"),
-        (replace(RED, addresses=()), "red: the address 10.0.0.2/24 vanished on eth0"),
+        (replace(RED, addresses=()), "red: the address 10.0.0.2/24 vanished from eth0"),
         (replace(RED, routes=RED.routes[1:]), "red: route default via 10.0.0.1 dev eth0 vanished"),
         (
             replace(RED, routes=(replace(DEFAULT, hops=(NextHop(ip_address("10.0.0.9"), "eth0"),)), RED.routes[1])),
@@ -177,7 +181,7 @@ def test_the_kernels_own_local_routes_are_no_changes() -> None:
             replace(RED, neighbours=(replace(RED.neighbours[0], state="STALE"),)),
             "red: state of neighbour 10.0.0.1 on eth0 changed from REACHABLE to STALE",
         ),
-        (replace(RED, fdb=()), "red: FDB entry 0a:00:00:00:00:09 vanished on eth0"),
+        (replace(RED, fdb=()), "red: FDB entry 0a:00:00:00:00:09 vanished from eth0"),
         (replace(RED, sockets=()), "red: socket tcp [::]:80 (LISTEN) vanished"),
         (
             replace(RED, rules=(replace(RED.rules[0], policy="DROP"), *RED.rules[1:])),
@@ -258,3 +262,11 @@ def test_a_snapshot_reads_like_iproute2() -> None:
     assert "    policy ACCEPT [3 packets, 0 bytes]" in text
     assert "    tcp 10.0.0.2:4000 to 10.0.0.1:80, reply 10.0.0.1:80 to 10.0.0.2:4000 ESTABLISHED" in text
     assert "    net.ipv4.ip_forward = 0" in text
+
+
+def test_what_is_switched_off_is_not_printed() -> None:
+    """Details are shown as `ip -d` shows them; zero and off go without saying."""
+    line = str(lab(eth0(details=(("hairpin", "off"), ("port state", "forwarding"), ("rp_filter", "0")), master="br0")))
+    assert (
+        "  2: eth0  UP  veth  mtu 1500  0a:00:00:00:00:01  master br0  peer blue:eth0  port state forwarding\n" in line
+    )
