@@ -75,7 +75,7 @@ def find_host(name: str, ours: list[RunningLab], others: list[RunningLab]) -> tu
     """Return the lab and the host that ``HOST`` or ``LAB/HOST`` names; raises NotFoundError with what there is."""
     wanted, _, host = name.rpartition("/")
     if not ours and not others:
-        raise NotFoundError(f"No lab is running. {_HOW_TO_START}")
+        raise NotFoundError(_no_lab())
     labs = [lab for lab in ours if not wanted or lab.answers_to(wanted)]
     if not labs:
         raise NotFoundError(_no_such_lab(wanted, ours, others))
@@ -89,6 +89,12 @@ def find_host(name: str, ours: list[RunningLab], others: list[RunningLab]) -> tu
     names = [lab.label if labels.count(lab.label) == 1 else lab.ident for lab in found]
     choices = ", ".join(f"{one}/{host} (of process {lab.pid})" for one, lab in zip(names, found, strict=True))
     raise NotFoundError(f"{len(found)} labs have a host {host!r}. Say which one: {choices}.")
+
+
+def _no_lab() -> str:
+    if here := os.environ.get("NETLAB_HOST"):
+        return f"You are in host {here!r} of a lab, which sees no other lab. Use `ip -n HOST …`, or leave first: exit"
+    return f"No lab of yours is running. {_HOW_TO_START}"
 
 
 def _no_such_lab(wanted: str, ours: list[RunningLab], others: list[RunningLab]) -> str:
@@ -258,7 +264,7 @@ def print_labs(ours: list[RunningLab], others: list[RunningLab]) -> None:
             running = "\n".join(f"{pid} {command}" for pid, command in facts.get("processes", []))
             first = (lab.label, lab.ident, f"process {lab.pid}") if number == 0 else ("", "", "")
             table.add_row(*(escape(text) for text in (*first, host, running)))
-    console.print(table if ours else f"None of your labs is running. {_HOW_TO_START}", markup=bool(ours))
+    console.print(table if ours else _no_lab(), markup=bool(ours))
     for lab in others:
         owner = _owner(lab.pid) or "another user"
         console.print(

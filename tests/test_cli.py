@@ -61,7 +61,7 @@ def test_ps_without_a_lab_says_how_to_make_one(tmp_path: Path) -> None:
         pytest.skip(f"user and network namespaces: {made.stderr.strip()}")
     command = ["unshare", "--user", "--net", sys.executable, "-m", "netlab"]
     ps = subprocess.run([*command, "ps"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-    assert ps.stdout.startswith("None of your labs is running. Make one in Python")
+    assert ps.stdout.startswith("No lab of yours is running. Make one in Python")
     empty = subprocess.run(
         [*command, "ps", "--json"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
     )
@@ -70,7 +70,7 @@ def test_ps_without_a_lab_says_how_to_make_one(tmp_path: Path) -> None:
         [*command, "shell", "red"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
     )
     assert shell.returncode == 1
-    assert shell.stderr.startswith("netlab: No lab is running. Make one in Python")
+    assert shell.stderr.startswith("netlab: No lab of yours is running. Make one in Python")
 
 
 @pytest.mark.xfail(reason="the package itself imports Lab and Host, and with them pyroute2, before any command runs")
