@@ -290,7 +290,7 @@ def test_a_long_command_line_passes(red: Host) -> None:
     """Half a megabyte of arguments and environment reaches the command; what exec refuses is an error."""
     words = ["x" * 1000] * 500
     assert len(red.run("echo", *words).stdout) == 500 * 1001
-    with pytest.raises(CommandError, match="^Host 'red' could not start .{1,300} \\(E2BIG"):
+    with pytest.raises(CommandError, match=r"^Host 'red' could not start .{1,300} \(E2BIG"):
         red.run("echo", "x" * 1_000_000)
     assert red.run("true").ok
 

@@ -128,9 +128,10 @@ class NetlinkSocket:
                     return self._collect(query.command, wanted)
                 except DumpInterrupted:
                     continue
-                except KeyboardInterrupt:
-                    self._drain()
-                    raise
+                except KernelError as error:
+                    if error.errno != errno.EBUSY:
+                        raise
+                    self._drain()  # a list that an interrupt of this program left half read
         raise KernelError(
             query.command, errno.EINTR, "the list changed each time it was read", "Try again when less is going on."
         )
