@@ -199,7 +199,7 @@ def _shell(host: str, label: str, environment: dict[str, str]) -> tuple[list[str
 
 
 def _listening() -> list[str]:
-    """Return the names of the labs' sockets, newest last."""
+    """Return the names of the labs' sockets, in a fixed order."""
     try:
         lines = _SOCKETS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except FileNotFoundError:
@@ -209,7 +209,7 @@ def _listening() -> list[str]:
         fields = line.split(maxsplit=7)
         if len(fields) == 8 and fields[3] == _LISTENING and fields[7].startswith("@" + SOCKET_PREFIX):  # noqa: PLR2004
             names.append(fields[7][1:])
-    return names
+    return sorted(names)
 
 
 def _connect(address: str) -> socket.socket:
