@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from netlab.kernel.values import HostState, Snapshot
+    from netlab.view.packets import PacketTable
     from netlab.watch import Subscription
 
 _living: weakref.WeakSet[Lab] = weakref.WeakSet()
@@ -203,6 +204,15 @@ class Lab:
         from netlab.view.diagram import Diagram  # noqa: PLC0415 - a lab without a notebook needs no widgets
 
         return Diagram(self, **options)
+
+    def watch_packets(self, place: str, *, filter: str | None = None) -> PacketTable:  # noqa: A002 - as in Capture
+        """Return a live table of the packets that pass a place: "eth0 of web", or "web" for all of its interfaces.
+
+        ``filter`` is in the syntax of pcap-filter(7).
+        """
+        from netlab.view.packets import PacketTable  # noqa: PLC0415 - as above
+
+        return PacketTable(self, place, filter)
 
     def _changed(self, names: list[str]) -> None:
         if self._watcher is not None:

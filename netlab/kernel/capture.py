@@ -43,11 +43,13 @@ class Capture:
         self.path = path
         #: Packets that the kernel could not keep because we were too slow.
         self.dropped = 0
-        self._namespace, self._index = namespace, interface[1]
+        self._namespace: Namespace | None = namespace
+        self._index = interface[1]
         self._program = compile_filter(filter) if filter else None
         self._packets: list[Packet] = []
         self._arrived = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._stopped = False
 
     @property
     def packets(self) -> tuple[Packet, ...]:
@@ -64,9 +66,10 @@ class Capture:
 
     def __enter__(self) -> Self:
         """Start: every packet from here on is kept."""
-        if self._thread is not None:
+        namespace, self._namespace = self._namespace, None  # a table of packets must not keep a forgotten lab alive
+        if namespace is None:
             raise LabError("This capture has run already; make a new one with host.capture(...).")
-        (self._socket,) = self._namespace.sandbox.sockets([self._namespace.name], packet_socket.KIND)
+        (self._socket,) = namespace.sandbox.sockets([namespace.name], packet_socket.KIND)
         packet_socket.start(self._socket, self._index, program=self._program)
         self._stopping, self._stop = os.pipe()
         self._thread = threading.Thread(target=self._collect, name=f"capture {self.host}/{self.interface}", daemon=True)
@@ -106,6 +109,15 @@ class Capture:
                         f"{len(found)} of {count} {what} passed {self.interface} of {self.host} in {timeout:g} s."
                     )
 
+    def wait_past(self, count: int) -> bool:
+        """Wait for more than ``count`` packets; return False when it was stopped and there are no more."""
+        with self._arrived:
+            while len(self._packets) <= count:
+                if self._thread is None or not self._thread.is_alive() or self._stopped:
+                    return False
+                self._arrived.wait()
+        return True
+
     def _collect(self) -> None:
         with self._socket as sock, selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_READ)
@@ -115,6 +127,9 @@ class Capture:
                 running = all(key.fd != self._stopping for key, _ in selector.select())
                 self._drain(sock)
             self.dropped = packet_socket.lost(sock)
+        with self._arrived:
+            self._stopped = True
+            self._arrived.notify_all()
         os.close(self._stopping)
         os.close(self._stop)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from netlab.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 #: LINKTYPE_ETHERNET and LINKTYPE_RAW of the pcap registry.
 ETHERNET, RAW_IP = 1, 101
@@ -85,14 +86,12 @@ def to_pcapng(packets: Iterable[Packet]) -> bytes:
     for packet in kept:
         key = (packet.host, packet.interface, packet.link)
         if key not in interfaces:
-            options = {"if_name": f"{packet.host}/{packet.interface}", "if_tsresol": _NANOSECONDS}
+            about = {"if_name": f"{packet.host}/{packet.interface}", "if_tsresol": _NANOSECONDS}
             interfaces[key] = section.new_member(
-                blocks.InterfaceDescription, link_type=packet.link, snaplen=_SNAPLEN, options=options
+                blocks.InterfaceDescription, link_type=packet.link, snaplen=_SNAPLEN, options=about
             )
     stream = io.BytesIO()
-    with warnings.catch_warnings():
-        # The package warns of its own description of if_tsresol, which has no type yet.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with _quiet():
         writer = FileWriter(stream, section)
     for packet in kept:
         options: dict[str, Any] = {"epb_flags": 2 if packet.direction == "out" else 1}
@@ -116,7 +115,7 @@ def read_pcapng(path: str | os.PathLike[str]) -> list[Packet]:
     from pcapng import FileScanner, blocks  # noqa: PLC0415 - as above
 
     found = []
-    with Path(path).open("rb") as stream:
+    with Path(path).open("rb") as stream, _quiet():
         for block in FileScanner(stream):
             if not isinstance(block, blocks.EnhancedPacket):
                 continue
@@ -134,3 +133,11 @@ def read_pcapng(path: str | os.PathLike[str]) -> list[Packet]:
                 )
             )
     return found
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the package from warning of its own description of if_tsresol, which has no type yet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
