@@ -210,9 +210,9 @@ class Lab:
 
         ``filter`` is in the syntax of pcap-filter(7).
         """
-        from netlab.view.packets import PacketTable  # noqa: PLC0415 - as above
+        from netlab.view.packets import watch  # noqa: PLC0415 - as above
 
-        return PacketTable(self, place, filter)
+        return watch(self, place, filter)
 
     def _changed(self, names: list[str]) -> None:
         if self._watcher is not None:

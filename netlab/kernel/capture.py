@@ -109,13 +109,14 @@ class Capture:
                         f"{len(found)} of {count} {what} passed {self.interface} of {self.host} in {timeout:g} s."
                     )
 
-    def wait_past(self, count: int) -> bool:
-        """Wait for more than ``count`` packets; return False when it was stopped and there are no more."""
+    def wait_past(self, count: int, timeout: float | None = None) -> bool:
+        """Wait for more than ``count`` packets; return False when it was stopped, or after ``timeout`` seconds."""
         with self._arrived:
             while len(self._packets) <= count:
                 if self._thread is None or not self._thread.is_alive() or self._stopped:
                     return False
-                self._arrived.wait()
+                if not self._arrived.wait(timeout):
+                    return False
         return True
 
     def _collect(self) -> None:

@@ -74,9 +74,10 @@ def _what(layers: list[Any]) -> str:
             return f"TCP {flags}" + (f", {size} bytes of data" if size else "") + _inside(names)
         if layer.name == "UDP":
             return f"UDP, {len(layer.payload)} bytes of data" + _inside(names)
-        if layer.name == "ICMP" or layer.name.startswith("ICMPv6"):
-            words = layer.summary() if layer.name == "ICMP" else layer.name
-            return str(words).partition(" > ")[0].strip()
+        if layer.name == "ICMP":
+            return str(layer.sprintf("ICMP %ICMP.type%")) + (f", code {layer.code}" if layer.code else "")
+        if layer.name.startswith("ICMPv6"):
+            return str(layer.name)
     return names[-1] if names else "nothing"
 
 

@@ -56,20 +56,17 @@ class PacketTable(anywidget.AnyWidget):
     total = traitlets.Int(0).tag(sync=True)
     running = traitlets.Bool(default_value=True).tag(sync=True)
 
-    def __init__(self, lab: Lab, place: str, filter: str | None = None) -> None:  # noqa: A002 - as in Capture
-        """Begin to look at an interface."""
-        interface, name = parse_place(place)
-        capture = lab.host(name).capture(interface, filter=filter)
-        where = f"{interface} of {name}" if interface != "any" else f"all interfaces of {name}"
-        super().__init__(title=where + (f", {filter}" if filter else ""))
-        self._capture = capture.__enter__()
+    def __init__(self, lab: Lab, title: str, capture: Capture) -> None:
+        """Begin to show what a running capture sees; use `Lab.watch_packets` instead."""
+        self._capture = capture
         self._shown = 0
+        super().__init__(title=title)
         # A running capture holds the host's namespace: it must not outlive the lab, nor this table.
         weakref.finalize(lab, capture.stop)
         weakref.finalize(self, capture.stop)
         lab.on_close(Weak(self.stop))
         self.on_msg(_answer)
-        threading.Thread(target=_pump, args=(weakref.ref(self), capture), name=f"packets {where}", daemon=True).start()
+        threading.Thread(target=_pump, args=(weakref.ref(self), capture), name=f"packets {title}", daemon=True).start()
 
     def open(self) -> None:
         """Open the line to the browser; outside of a notebook there is none."""
@@ -123,6 +120,14 @@ class PacketTable(anywidget.AnyWidget):
             return text
         data, metadata = bundle
         return {**text, **data, "text/plain": str(self)}, metadata
+
+
+def watch(lab: Lab, place: str, expression: str | None) -> PacketTable:
+    """Start a capture and return its table; ``expression`` is a filter of pcap-filter(7)."""
+    interface, name = parse_place(place)
+    capture = lab.host(name).capture(interface, filter=expression)
+    where = f"{interface} of {name}" if interface != "any" else f"all interfaces of {name}"
+    return PacketTable(lab, where + (f", {expression}" if expression else ""), capture.__enter__())
 
 
 def _answer(table: PacketTable, content: dict[str, Any], _buffers: object) -> None:

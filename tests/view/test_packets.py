@@ -47,7 +47,7 @@ def see(table: PacketTable, what: str) -> dict[str, object]:
         for row in table.rows:
             if what in row["what"]:
                 return row  # type: ignore[no-any-return]
-        if not table._capture.wait_past(len(table.rows)):
+        if not table._capture.wait_past(table._shown, timeout=5):
             break
         table._take()
     pytest.fail(f"no {what} among {[row['what'] for row in table.rows]}")
