@@ -17,6 +17,7 @@ from netlab.errors import InvalidInputError
 from netlab.view import changes, theme
 from netlab.view.details import details
 from netlab.view.drawing import Drawing, draw
+from netlab.view.folding import fold
 from netlab.view.notebook import Weak, in_kernel
 from netlab.view.scene import to_scene
 from netlab.view.slots import Slots
@@ -29,11 +30,9 @@ if TYPE_CHECKING:
     from netlab.kernel.values import Snapshot
 
 _STATIC = Path(__file__).with_name("static")
+_MODULES = ("picture.js", "marks.js", "keyboard.js", "finding.js", "rates.js", "details.js", "diagram.js")
 #: One module for the browser; the order of the files does not matter to it.
-ESM = "\n".join(
-    (_STATIC / name).read_text("utf-8")
-    for name in ("picture.js", "marks.js", "keyboard.js", "details.js", "diagram.js")
-)
+ESM = "\n".join((_STATIC / name).read_text("utf-8") for name in _MODULES)
 CSS = (_STATIC / "diagram.css").read_text("utf-8") + theme.live_css()
 
 
@@ -84,13 +83,14 @@ class Diagram(anywidget.AnyWidget):
     svg = traitlets.Unicode(help="the picture as it was laid out last").tag(sync=True)
     patch = traitlets.Dict(help="what looks different in it by now: fragments and labels by id").tag(sync=True)
     details = traitlets.Dict(help="facts and lists of each thing, by id").tag(sync=True)
+    fresher = traitlets.Dict(help="details that have changed since, or None for what is gone").tag(sync=True)
     marks = traitlets.Dict(help="seq, items: signs at what changed last").tag(sync=True)
     news = traitlets.Dict(help="seq, lines: what changed last, in words").tag(sync=True)
     closed = traitlets.Bool(default_value=False).tag(sync=True)
+    unfolded = traitlets.Unicode(help="the hub that the reader has unfolded in a large lab").tag(sync=True)
 
     def __init__(self, lab: Source, **options: Any) -> None:
         """Begin to follow a lab."""
-        super().__init__(lab=lab.name, key=secrets.token_hex(4), **options)
         self._guard = threading.RLock()
         self._slots = Slots()
         self._snapshot: Snapshot | None = None
@@ -101,6 +101,7 @@ class Diagram(anywidget.AnyWidget):
         self._cells: set[str] = set()
         self._subscription: Subscription | None = None
         self._source = weakref.ref(lab)
+        super().__init__(lab=lab.name, key=secrets.token_hex(4), **options)
         if lab.closed:
             self.closed = True
             return
@@ -121,7 +122,8 @@ class Diagram(anywidget.AnyWidget):
     def _update(self, snapshot: Snapshot) -> None:
         with self._guard:
             old, self._snapshot = self._snapshot, snapshot
-            self._drawing = draw(self._slots.keep(to_scene(snapshot)), self._slots.rooms)
+            scene = fold(self._slots.keep(to_scene(snapshot)), self.unfolded)
+            self._drawing = draw(scene, self._slots.rooms)
             new = picture(self._drawing)
             patch = new.patch(self._base)
             with self.hold_sync():
@@ -130,11 +132,27 @@ class Diagram(anywidget.AnyWidget):
                 elif patch or self.patch:
                     labels = {key: text for key, text in new.labels.items() if self._base.labels.get(key) != text}
                     self.patch = {"fragments": patch, "labels": labels}
-                self.details = details(snapshot)
+                self._detail(details(snapshot))
                 if old is not None:
                     self._tell(old, snapshot)
         if self._still is not None:
             self._still.changed()
+
+    def _detail(self, known: dict[str, Any]) -> None:
+        """Send what is known of each thing: all of it once, and then what has changed since."""
+        base = self.details
+        fresher: dict[str, Any] = {key: value for key, value in known.items() if base.get(key) != value}
+        fresher |= dict.fromkeys(key for key in base if key not in known)
+        if len(fresher) * 2 > len(known):
+            self.details, self.fresher = known, {}
+        else:
+            self.fresher = fresher
+
+    @traitlets.observe("unfolded")
+    def _refold(self, _: Any) -> None:
+        with self._guard:
+            if self._snapshot is not None:
+                self._update(self._snapshot)
 
     def _tell(self, old: Snapshot, new: Snapshot) -> None:
         difference = new - old

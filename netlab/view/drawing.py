@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from netlab.view.cards import Spec, compact_card, compact_width, leaf_card, line_card
+from netlab.view.folded import folded_card
 from netlab.view.hubs import hub_card
 from netlab.view.parts import Card, Room, chip_size, chip_text
 from netlab.view.placing import Entry, Plan, plan
@@ -90,6 +91,8 @@ def _depth(found: Plan, name: str) -> int:
 
 def _card(drawing: Drawing, spec: Spec, name: str) -> Card:
     host = drawing.scene[name]
+    if host.units:
+        return folded_card(host, spec)
     if drawing.plan.columns:
         return line_card(host, spec)
     if spec.level == "compact":
@@ -143,7 +146,7 @@ def _ports(drawing: Drawing, name: str) -> dict[str, float]:
                     continue
                 own = chip_size(chip_text(chip, "medium", with_mac=False))[0]
                 other = peers.get((name, chip.name))
-                if other is None or drawing.plan.parents.get(other[0]) != name:
+                if other is None or not _is_next(drawing.plan, name, other[0]):
                     found[chip.name] = x + own / 2
                     x += own + 10
                     continue
@@ -155,6 +158,11 @@ def _ports(drawing: Drawing, name: str) -> dict[str, float]:
         if cable.lane and cable.b[0] == name:
             found[cable.b[1]] = slots.get(cable.a[0], 0.0) + drawing.anchor(cable.a)[0]
     return found
+
+
+def _is_next(found: Plan, name: str, other: str) -> bool:
+    """Tell whether another host is a child of this one, right above or below it."""
+    return found.parents.get(other) == name and abs(found.row(other) - found.row(name)) == 1
 
 
 def _wrapped_ports(drawing: Drawing, name: str) -> dict[str, float]:

@@ -11,7 +11,7 @@ from netlab.view.parts import LINE, Block, ChipText, Part
 if TYPE_CHECKING:
     from xml.etree import ElementTree as ET
 
-    from netlab.view.nouns import Bridge, Chip, Program, SceneHost, Tube
+    from netlab.view.nouns import Bridge, Chip, Program, SceneHost, Tube, Unit
     from netlab.view.parts import Point
 
 
@@ -236,6 +236,27 @@ def _lane(parent: ET.Element, item: Part) -> None:
             pen.line(box, points, "badline", 1.7, stroke_dasharray="5 4")
 
 
+def _unit(parent: ET.Element, item: Part) -> None:
+    unit: Unit = item.data
+    box = pen.group(parent, item.id, f"unit {unit.state}", unit.sentence)
+    x, y = item.x + item.width / 2, item.y + item.height / 2
+    # The ground makes the mark easier to hit, and shows that it is chosen.
+    pen.rect(box, (item.x - 0.5, item.y - 0.5, item.width + 1, item.height + 1), "host", rx="3")
+    if unit.state == "up":
+        pen.dot(box, (x, y), 4.2, "cable")
+    elif unit.state == "listens":
+        pen.rect(box, (x - 4, y - 4, 8, 8), "l3line", rx="1")
+    else:
+        cross = f"M{pen.pair((x - 3.5, y - 3.5))}L{pen.pair((x + 3.5, y + 3.5))}"
+        cross += f"M{pen.pair((x - 3.5, y + 3.5))}L{pen.pair((x + 3.5, y - 3.5))}"
+        pen.path(box, cross, "badline", 2.2, stroke_linecap="round")
+
+
+def _note(parent: ET.Element, item: Part) -> None:
+    text, face, token = item.data
+    pen.write(parent, (item.x + item.width / 2, item.y + 10), text, 10, face, fill=token, anchor="middle")
+
+
 _FACES: dict[str, Any] = {
     "bar": _bar,
     "block": _block,
@@ -245,6 +266,8 @@ _FACES: dict[str, Any] = {
     "program": _program,
     "programs": _programs,
     "rules": _rules,
+    "note": _note,
     "title": _title,
+    "unit": _unit,
     "tube": _tube,
 }

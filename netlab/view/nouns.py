@@ -11,6 +11,7 @@ from typing import Literal
 from netlab.view import words
 
 State = Literal["up", "carrier", "down"]
+UnitState = Literal["up", "listens", "fault"]
 CableKind = Literal["veth", "macvlan", "tunnel"]
 End = tuple[str, str]  # host, interface
 
@@ -95,6 +96,15 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Unit:
+    """One host as a mark in the card of the folded hub to which it is cabled."""
+
+    name: str
+    state: UnitState
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class SceneHost:
     """One network namespace with all that is drawn of it; ``gone`` marks a slot that is kept empty."""
 
@@ -111,6 +121,7 @@ class SceneHost:
     forwarding6: str = ""
     sentence: str = ""
     gone: bool = False
+    units: tuple[Unit, ...] = ()
 
     @property
     def id(self) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from netlab.view.nouns import Chip, Line, Program, SceneHost
     from netlab.view.placing import Level
 
-Kind = Literal["title", "chip", "bar", "tube", "programs", "program", "block", "rules", "gate", "lane"]
+Kind = Literal["title", "chip", "bar", "tube", "programs", "program", "block", "rules", "gate", "lane", "unit", "note"]
 Point = tuple[float, float]
 
 PAD = 12

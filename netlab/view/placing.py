@@ -22,6 +22,8 @@ Level = Literal["full", "medium", "compact"]
 LINE_HOSTS = 4
 #: So many leaves of one bridge stand in one row; more are wrapped into rows above and below.
 ROW_LEAVES = 8
+#: Folded hubs are narrow: this many stand in a row.
+ROW_FOLDED = 10
 #: So many hosts without a cable stand in one row: few large ones, or many small ones.
 FEW_ALONE, ROW_FEW = 8, 4
 _FULL, _MEDIUM = 3, 5
@@ -46,6 +48,10 @@ class Plan:
     parents: dict[str, str] = field(default_factory=dict)
     grid: list[list[str]] = field(default_factory=list)  # hosts without cables, row by row
     wrapped: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict)  # parent: (leaf, row, column)
+
+    def row(self, host: str) -> int:
+        """Return the number of the row in which a host stands."""
+        return next(number for number, row in enumerate(self.rows) if Entry(host) in row)
 
     def side(self, host: str, interface: str) -> Side:
         """Return the side of an interface; without a cable it sits at the bottom."""
@@ -156,15 +162,19 @@ def _tree(scene: Scene, graph: Graph, part: list[str], found: Plan, levels: dict
     for name, distance in distances.items():
         if name != root:
             found.parents[name] = next(n for n in graph[name] if distances[n] == distance - 1)
-        down = name in below or levels.get(found.parents.get(name, name), 0) < 0
-        levels[name] = -distance if down else distance
+        parent = found.parents.get(name, name)
+        down = name in below or levels.get(parent, 0) < 0
+        # The row of folded hubs stays where it is; what was unfolded stands above it.
+        step = 2 if parent == root and _is_unfolded(scene, graph, name, root) else 1
+        levels[name] = levels.get(parent, 0) + (-step if down else step) if name != root else 0
     hubs = {}
     for name in part:
         leaves = [n for n in graph[name] if len(graph[n]) == 1 and found.parents.get(n) == name]
-        if len(leaves) > ROW_LEAVES:
+        if len(leaves) > (ROW_FOLDED if any(scene[n].units for n in leaves) else ROW_LEAVES):
             hubs[name] = leaves
     for hub, leaves in hubs.items():
-        width = ROW_LEAVES if len(leaves) <= 4 * ROW_LEAVES else 10
+        folded = any(scene[leaf].units for leaf in leaves)
+        width = ROW_LEAVES if not folded and len(leaves) <= 4 * ROW_LEAVES else 10
         width = width if len(hubs) == 1 else max(3, width // len(hubs))
         both = hub == root
         for number, leaf in enumerate(leaves):
@@ -172,6 +182,10 @@ def _tree(scene: Scene, graph: Graph, part: list[str], found: Plan, levels: dict
             found.wrapped.setdefault(hub, []).append((leaf, row, column))
             distance = (row // 2 + 1) if both else row + 1
             levels[leaf] = levels[hub] + (-distance if (both and row % 2) or levels[hub] < 0 else distance)
+
+
+def _is_unfolded(scene: Scene, graph: Graph, name: str, root: str) -> bool:
+    return not scene[name].units and len(graph[name]) > 1 and any(scene[n].units for n in graph[root])
 
 
 def _uplinks(scene: Scene, root: str) -> set[str]:
@@ -186,6 +200,9 @@ def _uplinks(scene: Scene, root: str) -> set[str]:
 
 def _middle(scene: Scene, graph: Graph, part: list[str]) -> str:
     """Return the host from which no other is far: then a bridge, then more cables, then age count."""
+    folded = {name: sum(bool(scene[n].units) for n in graph[name]) for name in part}
+    if any(folded.values()):
+        return max(part, key=lambda name: folded[name])
     busy = max(part, key=lambda name: len(graph[name]))
     if len(graph[busy]) > len(part) // 2:
         return busy
@@ -209,7 +226,7 @@ def _stack(graph: Graph, found: Plan, levels: dict[str, int]) -> None:
             place[name] = (*place[parent], graph[parent].index(name))
     for level in sorted(set(levels.values()), reverse=True):
         row = [Entry(name) for name in levels if levels[name] == level]
-        row += [Entry(name, lane=True) for name in grid if _passes(level, levels[name], levels[found.parents[name]])]
+        row += [Entry(n, lane=True) for n, p in found.parents.items() if _passes(level, levels[n], levels[p])]
         found.rows.append(sorted(row, key=lambda entry: place[entry.host]))
 
 
@@ -228,7 +245,7 @@ def _show(scene: Scene, graph: Graph, found: Plan) -> None:
         for name in hosts:
             leaf = len(graph[name]) <= 1 and not scene[name].bridges
             small = len(scene[name].chips) <= 2
-            if leaf and small and name in wrapped:
+            if scene[name].units or (leaf and small and name in wrapped):
                 found.levels[name] = "compact"
             elif leaf:
                 found.levels[name] = level if small or level != "compact" else "medium"

@@ -16,6 +16,8 @@ from netlab.view.drawing import dot
 from netlab.view.layout import Layout, lay_out
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from netlab.view.drawing import Drawing
     from netlab.view.parts import Point
 
@@ -51,9 +53,8 @@ def picture(drawing: Drawing) -> Picture:
     root = _build(drawing, layout)
     root.set("class", "nl live")
     root.set("aria-label", pen.clean(drawing.scene.sentence))
-    found = {e.get("data-nl-id", ""): e for e in root.iter("g") if e.get("data-nl-id")}
-    leaves = {key: _text(e) for key, e in found.items() if "host" not in e.get("class", "").split()}
-    labels = {key: e.get("aria-label", "") for key, e in found.items()}
+    leaves = {e.get("data-nl-id", ""): _text(e) for e in _leaves(root)}
+    labels = {e.get("data-nl-id", ""): e.get("aria-label", "") for e in root.iter("g") if e.get("data-nl-id")}
     return Picture(text, _text(root), leaves, labels, layout.width + 2 * _MARGIN, layout.height + 2 * _MARGIN)
 
 
@@ -77,6 +78,15 @@ def static(drawing: Drawing, key: str = "", *, closed: bool = False) -> str:
     for place, element in enumerate((head, about, style)):
         root.insert(place, element)
     return _text(root)
+
+
+def _leaves(element: ET.Element) -> Iterator[ET.Element]:
+    """Yield what can be replaced on its own: a folded host as a whole, of other hosts the things inside."""
+    for child in element:
+        if child.get("data-nl-id") and child.get("class") != "host":
+            yield child
+        else:
+            yield from _leaves(child)
 
 
 def _text(element: ET.Element) -> str:
@@ -108,10 +118,11 @@ def _build(drawing: Drawing, layout: Layout) -> ET.Element:
 
 def _host(body: ET.Element, drawing: Drawing, name: str, place: Point) -> None:
     card = drawing.cards[name]
-    box = pen.group(body, card.host.id, "host", card.host.sentence)
+    fault = any(unit.state == "fault" for unit in card.host.units)
+    box = pen.group(body, card.host.id, "host folded" if card.host.units else "host", card.host.sentence)
     box.set("role", "graphics-object group")
     x, y = place[0] + card.overhang[3], place[1] + card.overhang[0]
     box.set("transform", f"translate({pen.number(x)} {pen.number(y)})")
-    pen.rect(box, (0, 0, card.width, card.height), "host", "hostline", rx="10")
+    pen.rect(box, (0, 0, card.width, card.height), "host", "badline" if fault else "hostline", rx="10")
     for item in sorted(card.parts, key=lambda part: part.kind == "chip"):
         faces.part(box, item)

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import view_samples as samples
 
+from netlab.kernel.values import Counters
 from netlab.view import changes
 from netlab.view.details import details
 from netlab.view.diagram import CSS, ESM
 from netlab.view.drawing import draw
+from netlab.view.folding import fold
 from netlab.view.scene import to_scene
 from netlab.view.slots import Slots
 from netlab.view.svg import Picture, picture
@@ -29,13 +32,16 @@ _PAGE = """<!doctype html><meta charset="utf-8"><style>%(css)s</style>
 <div class="area"><div class="jp-OutputArea-child" id="el"></div></div>
 <script type="module">
 %(esm)s
-const data = {lab: "sample", key: "k1", svg: "", patch: {}, details: {}, marks: {}, news: {}, closed: false};
+const data = {
+  lab: "sample", key: "k1", svg: "", patch: {}, details: {}, fresher: {}, unfolded: "", marks: {}, news: {}, closed: false,
+};
 const heard = {};
 window.model = {
   get: (name) => data[name],
   on: (event, call) => (heard[event] ??= new Set()).add(call),
   off: (event, call) => heard[event]?.delete(call),
-  set: (values) => {
+  set: (values, value) => {
+    if (typeof values === "string") values = {[values]: value};
     Object.assign(data, values);
     for (const name in values) for (const call of heard["change:" + name] ?? []) call();
   },
@@ -64,7 +70,7 @@ class Front:
 
     def show(self, snapshot: Snapshot) -> None:
         """Send a snapshot as the widget does."""
-        new = picture(draw(self.slots.keep(to_scene(snapshot)), self.slots.rooms))
+        new = picture(draw(fold(self.slots.keep(to_scene(snapshot))), self.slots.rooms))
         patch = new.patch(self.base)
         values: dict[str, Any] = {"details": details(snapshot)}
         if patch is None:
@@ -168,7 +174,7 @@ def test_the_keyboard_walks_the_picture(front: Front) -> None:
     front.open()
     front.show(samples.router())
     assert front.page.locator('svg [tabindex="0"]').count() == 1
-    for _ in range(5):
+    for _ in range(9):
         front.page.keyboard.press("Tab")
         if front.focused():
             break
@@ -200,6 +206,64 @@ def test_the_focus_survives_a_new_picture(front: Front) -> None:
     front.show(samples.star(4))
     front.page.wait_for_selector('[data-nl-id="host:h4"]')
     assert front.focused() == "host:h2"
+
+
+def test_searching_dims_the_rest_and_enter_goes_there(front: Front) -> None:
+    """What is typed is looked for in names, addresses and processes; the focus goes to the first that fits."""
+    front.open()
+    front.show(samples.router())
+    front.page.fill(".nl-search", "10.0.2.2")
+    assert front.page.locator(".host.nl-kept").evaluate_all("all => all.map((el) => el.dataset.nlId)") == ["host:blue"]
+    assert (
+        float(front.page.evaluate("getComputedStyle(document.querySelector('[data-nl-id=\"host:red\"]')).opacity"))
+        < 0.5
+    )
+    front.page.press(".nl-search", "Enter")
+    assert front.focused() == "host:blue"
+    front.page.press(".nl-search", "Escape")
+    assert front.page.locator(".nl-dimmed").count() == 0
+
+
+def test_one_host_can_be_looked_at(front: Front) -> None:
+    """The button of a host's details dims all but the host and its neighbours."""
+    front.open()
+    front.show(samples.router())
+    front.page.focus('[data-nl-id="host:red"]')
+    front.page.keyboard.press("Enter")
+    front.page.click(".nl-panel .nl-tool:has-text('focus')")
+    kept = front.page.locator(".nl-kept").evaluate_all("all => all.map((el) => el.dataset.nlId)")
+    assert kept == ["host:red", "host:router", "veth:red/eth0~router/eth0"]
+    front.page.click(".nl-panel .nl-tool:has-text('focus')")
+    assert front.page.locator(".nl-dimmed").count() == 0
+
+
+def test_rates_stand_at_the_cables(front: Front) -> None:
+    """Counters that grow are told as packets and bytes a second at their cable."""
+    front.open()
+    calm, busy = samples.two_hosts(), samples.two_hosts()
+    links = tuple(replace(i, counters=Counters(rx_packets=500, rx_bytes=50_000)) for i in busy.hosts[1].interfaces)
+    busy = replace(busy, hosts=(busy.hosts[0], replace(busy.hosts[1], interfaces=links)))
+    front.show(calm)
+    front.page.wait_for_timeout(400)
+    front.show(busy)
+    front.page.wait_for_selector(".cable.busy")
+    assert "pkt/s" in (front.page.locator(".nl-rates").text_content() or "")
+    front.page.wait_for_timeout(400)
+    front.show(replace(busy, time=2.0))
+    front.page.wait_for_selector(".cable:not(.busy)")
+
+
+def test_a_folded_host_offers_to_unfold(front: Front) -> None:
+    """The button asks Python for the hosts of that bridge; a mark in the chart tells of its host."""
+    front.open()
+    front.page.evaluate("() => { model.save_changes = () => {}; }")
+    front.show(samples.crowd())
+    front.page.click('[data-nl-id="host:pod-8-4"]')
+    assert "pod-8-4" in front.page.locator(".nl-panel h4").inner_text()
+    front.page.focus('[data-nl-id="host:node-3"]')
+    front.page.keyboard.press("Enter")
+    front.page.click(".nl-panel .nl-tool:has-text('unfold')")
+    assert front.page.evaluate("model.get('unfolded')") == "node-3"
 
 
 def test_a_closed_lab_says_so(front: Front) -> None:

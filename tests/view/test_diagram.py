@@ -4,6 +4,7 @@ import gc
 import json
 import threading
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -11,6 +12,7 @@ import pytest
 import view_samples as samples
 
 from netlab.errors import InvalidInputError
+from netlab.kernel.values import Counters
 from netlab.view.details import details
 from netlab.view.diagram import Diagram
 
@@ -117,11 +119,38 @@ def test_a_change_of_topology_is_a_picture(lab: FakeLab) -> None:
     assert diagram.patch == {}
 
 
+def test_only_fresh_details_are_sent(lab: FakeLab) -> None:
+    """Counters that tick in one place send that place only, not all that is known."""
+    lab.watcher.last = samples.star(8)
+    diagram = Diagram(lab)
+    hub = samples.star(8).hosts[0]
+    links = tuple(replace(i, counters=Counters(rx_packets=7)) if i.name == "p1" else i for i in hub.interfaces)
+    base = diagram.details
+    lab.watcher.tell(replace(samples.star(8), hosts=(replace(hub, interfaces=links), *samples.star(8).hosts[1:])))
+    assert diagram.details is base
+    assert list(diagram.fresher) == ["if:hub/p1"]
+    assert diagram.fresher["if:hub/p1"]["counters"][0] == ["packets", 7, 0]
+    gone = replace(samples.star(8), hosts=samples.star(8).hosts[:-1])
+    lab.watcher.tell(gone)
+    assert diagram.fresher["host:h8"] is None
+
+
+def test_the_reader_unfolds_a_node() -> None:
+    """What the browser asks for is drawn at once, and folded again when it is asked for no more."""
+    diagram = Diagram(FakeLab(samples.crowd()))
+    assert 'data-nl-id="if:pod-3-7/eth0"' not in diagram.svg
+    diagram.unfolded = "node-3"
+    assert 'data-nl-id="if:pod-3-7/eth0"' in diagram.svg
+    assert 'data-nl-id="if:pod-4-7/eth0"' not in diagram.svg
+    diagram.unfolded = ""
+    assert 'data-nl-id="if:pod-3-7/eth0"' not in diagram.svg
+
+
 def test_all_that_is_sent_is_json() -> None:
     """Every trait reaches the browser as JSON, whatever the lab."""
     for make in samples.ALL.values():
         diagram = Diagram(FakeLab(make()))
-        for trait in ("svg", "patch", "details", "marks", "news"):
+        for trait in ("svg", "patch", "details", "fresher", "marks", "news"):
             json.dumps(getattr(diagram, trait))
 
 

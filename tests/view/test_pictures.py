@@ -12,6 +12,7 @@ import view_samples as samples
 from geometry import local, look
 
 from netlab.view.drawing import dot, draw, to_dot
+from netlab.view.folding import fold
 from netlab.view.placing import plan
 from netlab.view.scene import to_scene
 from netlab.view.slots import Slots
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 ALL = pytest.mark.parametrize("name", samples.ALL)
 
 
-def shown(snapshot: Snapshot) -> str:
+def shown(snapshot: Snapshot, unfolded: str = "") -> str:
     """Return the live picture of a snapshot."""
-    return picture(draw(to_scene(snapshot))).markup
+    return picture(draw(fold(to_scene(snapshot), unfolded))).markup
 
 
 @ALL
@@ -210,6 +211,49 @@ def test_cables_of_one_bridge_are_straight() -> None:
     for cable in cables:
         course = next(child.get("d", "") for child in cable if local(child) == "path")
         assert "C" not in course
+
+
+def test_a_crowd_is_folded_and_no_fault_is_hidden() -> None:
+    """Three hundred pods are marks in ten cards; the one that is down is a cross, a word and a red border."""
+    markup = shown(samples.crowd())
+    seen = look(markup)
+    root = ET.fromstring(markup)  # noqa: S314 - our own text
+    units = [element for element in root.iter() if "unit" in element.get("class", "").split()]
+    assert len(units) == 300
+    assert [unit.get("data-nl-id") for unit in units if "fault" in unit.get("class", "")] == ["host:pod-8-4"]
+    assert "1 with a fault" in markup
+    nodes = [seen.hosts[f"host:node-{number}"] for number in range(1, 11)]
+    assert len({round(box.top) for box in nodes}) == 1
+    assert nodes == sorted(nodes, key=lambda box: box.left)
+    assert seen.size.right < 1600
+
+
+def test_one_node_unfolds_and_the_others_stay() -> None:
+    """The node that is unfolded stands above the row; the row keeps its order."""
+    markup = shown(samples.crowd(), "node-3")
+    hosts = look(markup).hosts
+    assert "host:pod-3-7" in hosts
+    others = [hosts[f"host:node-{number}"] for number in (1, 2, 4, 5, 6, 7, 8, 9, 10)]
+    assert len({round(box.top) for box in others}) == 1
+    assert others == sorted(others, key=lambda box: box.left)
+    assert hosts["host:node-3"].bottom < others[0].top
+    texts = [box for box, _ in look(markup).texts]
+    assert [(a, b) for a, b in combinations(texts, 2) if a.covers(b)] == []
+
+
+def test_a_fault_in_a_folded_node_is_a_patch() -> None:
+    """The mark, the totals and the border of a folded card change without a layout of the rest."""
+    before = picture(draw(fold(to_scene(samples.crowd()))))
+    well = samples.crowd()
+    broken = tuple(
+        replace(h, interfaces=tuple(replace(i, up=False) for i in h.interfaces)) if h.name == "pod-8-7" else h
+        for h in well.hosts
+    )
+    after = picture(draw(fold(to_scene(replace(well, hosts=broken)))))
+    patch = after.patch(before)
+    assert patch is not None
+    assert list(patch) == ["host:node-8"]
+    assert "2 with a fault" in patch["host:node-8"]
 
 
 def test_a_tunnel_is_drawn_inside_of_its_underlay() -> None:

@@ -204,6 +204,19 @@ def cluster(*, vxlan: bool = True) -> Snapshot:
     return lab.build()
 
 
+def crowd(nodes: int = 10, pods: int = 30) -> Snapshot:
+    """Return a large cluster: more than anyone can read at once."""
+    lab = Builder("crowd").host("underlay").interface("underlay", "br0", kind="bridge")
+    for number in range(1, nodes + 1):
+        name = f"node-{number}"
+        lab.host(name, forward=1).interface(name, "cni0", f"10.244.{number}.1/24", kind="bridge")
+        _pods(lab, name, number, tuple(f"{'web' if n % 9 == 0 else 'pod'}-{number}-{n}" for n in range(pods)))
+    broken = lab.hosts["pod-8-4"]
+    links = tuple(replace(i, up=i.name == "lo", carrier=i.name == "lo") for i in broken.interfaces)
+    lab.hosts["pod-8-4"] = replace(broken, interfaces=links)
+    return lab.build()
+
+
 def strange() -> Snapshot:
     """Interfaces of every kind, with names that are hard to print, and cables that lead to themselves."""
     lab = Builder("strange <&> lab").host('a<b>&"c"').host("very-long-host-name-of-a-learner")
@@ -282,6 +295,7 @@ ALL: dict[str, Callable[[], Snapshot]] = {
     "cluster": cluster,
     "cluster-flat": lambda: cluster(vxlan=False),
     "strange": strange,
+    "crowd": crowd,
     "isolated2": lambda: isolated(2),
     "isolated30": lambda: isolated(30),
     "tunnel": tunnel_pair,

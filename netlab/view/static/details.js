@@ -5,7 +5,7 @@
 /** Which thing tells of another: the table of a host is told of by the host, a cable by one of its ends. @param {string} id */
 function tellerOf(id) {
   const name = id.replace(/^[a-z]+:/, "");
-  if (/^(rt|nb|ipt|sysctl|sock|fwd):/.test(id)) return `host:${name.split("/")[0]}`;
+  if (/^(rt|nb|ipt|sysctl|sock|fwd|tube):/.test(id)) return `host:${name.split("/")[0]}`;
   if (/^(veth|macvlan|tun):/.test(id)) return `if:${name.split("~")[0]}`;
   return id;
 }
@@ -22,12 +22,17 @@ function html(tag, className, ...children) {
 }
 
 class DetailPanel {
-  /** @param {HTMLElement} root @param {() => void} closed what to do after it was closed by its button */
-  constructor(root, closed) {
+  /**
+   * @param {HTMLElement} root
+   * @param {() => void} closed what to do after it was closed by its button
+   * @param {(id: string) => HTMLElement[]} tools buttons for what can be done with a thing
+   */
+  constructor(root, closed, tools) {
     this.root = root;
     this.id = "";
     this.shown = "";
     this.closed = closed;
+    this.tools = tools;
     root.hidden = true;
     root.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -78,7 +83,8 @@ class DetailPanel {
       this.close();
       this.closed();
     });
-    return html("div", "nl-head", html("div", "", html("h4", "", title), html("p", "nl-about", about)), button);
+    const buttons = html("div", "nl-tools", ...this.tools(tellerOf(this.id)), button);
+    return html("div", "nl-head", html("div", "", html("h4", "", title), html("p", "nl-about", about)), buttons);
   }
 
   /** @param {Detail} detail @returns {Node[]} */

@@ -4,6 +4,14 @@ const NEWS_MS = 1000;
 const MOST_NEWS = 3;
 let views = 0;
 
+/** @param {string} text @param {string} title @param {() => void} action */
+function tool(text, title, action) {
+  const button = html("button", "nl-tool", text);
+  button.title = title;
+  button.addEventListener("click", action);
+  return button;
+}
+
 /** @param {HTMLElement} root @param {string} lab */
 function frame(root, lab) {
   const label = (/** @type {string} */ text, /** @type {string} */ title) => {
@@ -17,7 +25,8 @@ function frame(root, lab) {
     smaller: label("−", "Zoom out"),
     fit: label("fit", "Fit the picture to the page"),
     larger: label("+", "Zoom in"),
-    save: label("save", "Save the picture as SVG or PNG"),
+    save: label("save", "Save the picture as SVG; with Shift, as PNG"),
+    search: /** @type {HTMLInputElement} */ (html("input", "nl-search")),
     stage: html("div", "nl-stage"),
     panel: html("aside", "nl-panel"),
     news: html("div", "nl-news"),
@@ -27,10 +36,13 @@ function frame(root, lab) {
   parts.panel.id = `nl-panel-${number}`;
   parts.panel.setAttribute("aria-label", "Details");
   parts.panel.tabIndex = -1;
+  parts.search.type = "search";
+  parts.search.placeholder = "find";
+  parts.search.setAttribute("aria-label", "Find a host by its name, address or process");
   parts.news.setAttribute("role", "log");
   parts.news.setAttribute("aria-live", "polite");
   const name = html("span", "nl-name", "lab ", html("b", "", lab));
-  const tools = html("div", "nl-tools", parts.smaller, parts.fit, parts.larger, parts.save);
+  const tools = html("div", "nl-tools", parts.search, parts.smaller, parts.fit, parts.larger, parts.save);
   const bar = html("div", "nl-bar", name, parts.status, tools);
   // Without this, JupyterLab takes the arrow keys and Enter for its own.
   root.setAttribute("data-lm-suppress-shortcuts", "true");
@@ -114,14 +126,27 @@ function render({ model, el }) {
   const parts = frame(root, model.get("lab"));
   const picture = new PictureView(parts.stage);
   const marks = new Marks(picture);
-  const panel = new DetailPanel(parts.panel, () => keyboard.focus(byId(picture.svg, keyboard.current)));
+  const rates = new Rates(picture);
+  const details = () => ({ ...model.get("details"), ...model.get("fresher") });
+  const finder = new Finder(picture, parts.search, (found) => keyboard.focus(found));
+  const tools = (/** @type {string} */ id) => {
+    const name = id.replace("host:", "");
+    const buttons = id.startsWith("host:") ? [tool("focus", "Dim all but this host and its neighbours", () => finder.look(id))] : [];
+    const folds = byId(picture.svg, id)?.classList.contains("folded") || model.get("unfolded") === name;
+    const fold = () => {
+      model.set("unfolded", model.get("unfolded") === name ? "" : name);
+      model.save_changes();
+    };
+    return folds ? [...buttons, tool(model.get("unfolded") === name ? "fold" : "unfold", "Show the hosts on this bridge, or fold them", fold)] : buttons;
+  };
+  const panel = new DetailPanel(parts.panel, () => keyboard.focus(byId(picture.svg, keyboard.current)), tools);
   const select = (/** @type {string} */ id) => {
     picture.svg?.querySelector(".sel")?.classList.remove("sel");
     if (id) byId(picture.svg, id)?.classList.add("sel");
   };
   const open = (/** @type {string} */ id) => {
     if (panel.id === id) panel.close();
-    else panel.open(id, model.get("details"));
+    else panel.open(id, details());
     select(panel.id);
     picture.fit();
   };
@@ -139,8 +164,10 @@ function render({ model, el }) {
     if (fresh || before) marks.add(fresh ? change.items : [], before);
     else marks.draw();
     keyboard.refresh();
+    finder.apply();
+    rates.update(details());
     if (focused && before) byId(picture.svg, keyboard.current)?.focus({ preventScroll: true });
-    panel.update(model.get("details"));
+    panel.update(details());
     select(panel.id);
     const closed = model.get("closed");
     root.classList.toggle("nl-closed", closed);
@@ -174,7 +201,7 @@ function render({ model, el }) {
     if (speaking === undefined) speak();
   };
 
-  const traits = ["svg", "patch", "details", "marks", "closed"];
+  const traits = ["svg", "patch", "details", "fresher", "marks", "closed"];
   for (const trait of traits) model.on(`change:${trait}`, soon);
   model.on("change:news", announce);
   parts.stage.addEventListener("click", (event) => {
@@ -191,6 +218,7 @@ function render({ model, el }) {
   parts.larger.addEventListener("click", () => picture.zoomBy(1.25));
   parts.fit.addEventListener("click", () => picture.zoomBy(0));
   parts.save.addEventListener("click", (event) => savePicture(picture, model.get("lab"), event.shiftKey));
+  pullable(parts.stage);
   const sizes = new ResizeObserver(() => picture.fit());
   sizes.observe(parts.stage);
   update();

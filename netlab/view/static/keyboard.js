@@ -42,11 +42,11 @@ class Keyboard {
 
   /** @param {string} id @returns {SVGGElement | null} the chip at the other end of the cable of this one */
   along(id) {
-    const end = id.replace(/^if:/, "");
+    const own = id.replace(/^if:/, "");
     for (const cable of /** @type {SVGGElement[]} */ ([...(this.picture.svg?.querySelectorAll(".cable, .tunnel") ?? [])])) {
-      const ends = (cable.dataset.nlId ?? "").replace(/^[a-z]+:/, "");
-      if (ends.startsWith(`${end}~`)) return byId(this.picture.svg, `if:${ends.slice(end.length + 1)}`);
-      if (ends.endsWith(`~${end}`)) return byId(this.picture.svg, `if:${ends.slice(0, -end.length - 1)}`);
+      const ends = endsOf(cable.dataset.nlId ?? "");
+      const other = ends.length === 2 && ends.includes(own) ? ends.find((end) => end !== own) : undefined;
+      if (other) return byId(this.picture.svg, `if:${other}`);
     }
     return null;
   }

@@ -54,7 +54,8 @@ class Marks {
     overlay.setAttribute("aria-hidden", "true");
     svg.firstElementChild?.append(overlay);
     for (const { mark, ghost } of this.active.values()) {
-      const el = ghost ?? byId(svg, mark.id);
+      // What is folded away is marked at the host that it belongs to.
+      const el = ghost ?? byId(svg, mark.id) ?? byId(svg, `host:${mark.id.replace(/^[a-z]+:/, "").split("/")[0]}`);
       if (!el) continue;
       if (ghost) overlay.append(ghost);
       el.classList.add(CLASSES[mark.kind]);
