@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import IO
 
+    from netlab.journey.values import Journey
     from netlab.kernel.namespace import Namespace
     from netlab.kernel.values import HostState
     from netlab.lab import Lab
@@ -151,6 +152,10 @@ class Host(Interfaces, Addressing):
         name = check.interface_name(interface)
         index = 0 if name == "any" else self.namespace.index(name)
         return Capture(self.namespace, (name, index), filter, path)
+
+    def trace(self, destination: str, port: int | None = None, **options: Any) -> Journey:
+        """Send a real packet from this host and return its journey; takes what `Lab.trace` takes."""
+        return self.lab.trace(self, destination, port, **options)
 
     # -- what processes see -----------------------------------------------------------
 

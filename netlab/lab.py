@@ -18,6 +18,7 @@ from netlab.watch import Watcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from netlab.journey.values import Journey
     from netlab.kernel.values import HostState, Snapshot
     from netlab.view.packets import PacketTable
     from netlab.watch import Subscription
@@ -213,6 +214,28 @@ class Lab:
         from netlab.view.packets import watch  # noqa: PLC0415 - as above
 
         return watch(self, place, filter)
+
+    def trace(
+        self, client: Host | str, destination: str, port: int | None = None, *, protocol: str = "tcp", **options: Any
+    ) -> Journey:
+        """Send a real packet from one host to an address, or to a host by its name; return what it met on its way.
+
+        ``protocol`` is "tcp" (a connection and a request on it), "udp" or "icmp". ``options``: ``source`` (the address
+        to send from), ``payload`` (text or bytes; an HTTP request if not given), ``count`` (how many are sent, to see
+        who answers), ``timeout`` (seconds to wait for the answer; 1).
+
+        In a host with nftables or iptables-nft rules the packet is traced by a table of our own, which goes when the
+        trace ends, whatever ends it. The packets of the trace are real: they count in the rules' counters, and open
+        connections in conntrack; nothing else of ours does. Raises InvalidInputError and KernelError.
+        """
+        from netlab.journey.trace import Options, trace  # noqa: PLC0415 - a lab that traces nothing needs none of it
+
+        try:
+            chosen = Options(port, protocol, **options)
+        except TypeError:
+            known = "port, protocol, source, payload, count, timeout"
+            raise InvalidInputError(f"A trace takes the options {known}; not {', '.join(sorted(options))}.") from None
+        return trace(self, self._own(client).name, destination, chosen)
 
     def _changed(self, names: list[str]) -> None:
         if self._watcher is not None:

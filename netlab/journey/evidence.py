@@ -1,0 +1,228 @@
+"""What the kernel can be asked about a packet afterwards: routes, neighbours, rules, counters, sockets."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import socket as _socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+from netlab.errors import NotFoundError
+from netlab.kernel import chains, counters, lookups, read_sockets
+from netlab.kernel.netlink import NetlinkSocket
+from netlab.kernel.survey import Surveyor
+from netlab.kernel.wiretap import NETFILTER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from netlab.kernel.chains import Place, RuleBook
+    from netlab.kernel.counters import Counts
+    from netlab.kernel.headers import Header
+    from netlab.kernel.lookups import RouteAnswer
+    from netlab.kernel.values import Connection, HostState, Interface, IPAddress, Neighbour, Route, Socket
+    from netlab.lab import Lab
+
+_LEGACY = ["net/ip_tables_names", "net/ip6_tables_names"]
+_SOCK_DIAG = (_socket.AF_NETLINK, _socket.SOCK_RAW, 4)
+_PORT_FLAGS = {
+    "isolated": "IFLA_BRPORT_ISOLATED",
+    "flood": "IFLA_BRPORT_UNICAST_FLOOD",
+    "hairpin": "IFLA_BRPORT_MODE",
+    "learning": "IFLA_BRPORT_LEARNING",
+}
+
+
+class RouteQuestion(NamedTuple):
+    """What a route depends on: the packet, the interface it came in by (0: our own), and its mark."""
+
+    header: Header
+    iif: int = 0
+    mark: int = 0
+
+
+class Evidence:
+    """Answers questions about the hosts of one lab; close it to close its sockets.
+
+    Hosts that share a network namespace count as one, under the first name (the client's, for its own).
+    """
+
+    def __init__(self, lab: Lab, client: str) -> None:
+        """Find the network namespaces, and read the counters as they are before anything is sent."""
+        self._lab = lab
+        self._stack = ExitStack()
+        self._surveyor = Surveyor(lab.sandbox)
+        self._stack.callback(self._surveyor.close)
+        hosts = lab.hosts
+        inodes: dict[int, str] = {hosts[client].namespace.inode: client}
+        for name, host in hosts.items():
+            inodes.setdefault(host.namespace.inode, name)
+        self._canonical = {name: inodes[host.namespace.inode] for name, host in hosts.items()}
+        #: One host for each network namespace, in the order in which they were added.
+        self.hosts = [name for name in hosts if inodes[hosts[name].namespace.inode] == name]
+        self._namespaces = {name: hosts[name].namespace for name in hosts}
+        self._before = counters.read_texts(lab.sandbox, self.hosts)
+        self._after: dict[str, list[str | None]] = {}
+        self.layout: dict[str, HostState] = {}
+        self.names: dict[str, dict[int, str]] = {}
+        self.books: dict[str, RuleBook] = {}
+        self._netfilter: dict[str, _socket.socket] = {}
+        # Each question is asked once. The answers belong to this object, and go with it.
+        self.route = functools.cache(self._route)
+        self.increases = functools.cache(self._increases)
+        self.counts = functools.cache(self._counts)
+        self.setting = functools.cache(self._setting)
+        self.sockets = functools.cache(self._sockets)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._stack.close()
+
+    def collect(self) -> None:
+        """Read interfaces, addresses, routes, neighbours and counters as they are after the packets."""
+        self._after = counters.read_texts(self._lab.sandbox, self.hosts)
+        mine = [self._namespaces[name] for name in self.hosts]
+        # The canonical names come first: a peer is known under one of them.
+        others = [space for name, space in self._namespaces.items() if name not in self.hosts]
+        self.layout = self._surveyor.read_layout(mine, [*mine, *others])
+        self.names = {
+            name: {interface.index: interface.name for interface in state.interfaces}
+            for name, state in self.layout.items()
+        }
+
+    def read_rules(self, wanted: dict[str, set[Place]]) -> None:
+        """Read the words of the rules in some chains of some hosts."""
+        if wanted:
+            sockets = {host: self.netfilter(host) for host in wanted}
+            self.books = chains.read_books(self._lab.sandbox, sockets, wanted)
+
+    def netfilter(self, host: str) -> _socket.socket:
+        """Return a plain netfilter socket of a host."""
+        if host not in self._netfilter:
+            (sock,) = self._lab.sandbox.sockets([host], NETFILTER)
+            self._stack.callback(sock.close)
+            self._netfilter[host] = sock
+        return self._netfilter[host]
+
+    # -- interfaces -----------------------------------------------------------------
+
+    @property
+    def tunnel_ports(self) -> frozenset[int]:
+        """Return the UDP ports of the lab's VXLAN interfaces."""
+        found = (interface.detail("dstport") for state in self.layout.values() for interface in state.interfaces)
+        return frozenset(int(port) for port in found if port)
+
+    def interface(self, host: str, name: str | None) -> Interface | None:
+        """Return an interface, or None."""
+        if name is None:
+            return None
+        try:
+            return self.layout[host].interface(name)
+        except (KeyError, NotFoundError):
+            return None
+
+    def index(self, host: str, name: str) -> int:
+        """Return an interface's index, or 0."""
+        found = self.interface(host, name)
+        return found.index if found else 0
+
+    def peer(self, host: str, name: str) -> tuple[str, Interface] | None:
+        """Return the host and the interface at the other end of a cable, where that is in the lab."""
+        found = self.interface(host, name)
+        if found is None or found.peer is None or found.peer.host is None:
+            return None
+        other = self._canonical.get(found.peer.host, found.peer.host)
+        far = self.interface(other, self.names.get(other, {}).get(found.peer.index))
+        return (other, far) if far is not None else None
+
+    def owner(self, address: IPAddress) -> str | None:
+        """Return the host with this address, or None."""
+        for name, state in self.layout.items():
+            if any(each.address.ip == address for each in state.addresses):
+                return name
+        return None
+
+    def owns(self, host: str, address: IPAddress) -> bool:
+        """Tell whether a host has this address on one of its interfaces."""
+        return any(each.address.ip == address for each in self.layout[host].addresses)
+
+    def port_flag(self, host: str, port: str, flag: str) -> bool:
+        """Tell whether a setting of a bridge's port is on: isolated, flood, hairpin, learning (bridge(8))."""
+        message = self._namespaces[host].find(port)
+        info = message.get_attr("IFLA_LINKINFO") if message is not None else None
+        data = info.get_attr("IFLA_INFO_SLAVE_DATA") if info is not None else None
+        return bool(data.get_attr(_PORT_FLAGS[flag])) if data is not None else False
+
+    # -- what a packet meets ----------------------------------------------------------
+
+    def _route(self, host: str, question: RouteQuestion) -> RouteAnswer:
+        """Return the route that a packet takes in a host."""
+        socket = self._namespaces[host].route
+        return lookups.find_route(socket, question.header, self.names[host], iif=question.iif, mark=question.mark)
+
+    def special_route(self, host: str, address: IPAddress) -> Route | None:
+        """Return the most specific route to an address in a host's tables, of whatever type."""
+        found = [
+            route
+            for route in self.layout[host].routes
+            if route.destination.version == address.version and address in route.destination
+        ]
+        return max(found, key=lambda route: route.destination.prefixlen, default=None)
+
+    def neighbour(self, host: str, interface: str | None, address: IPAddress) -> Neighbour | None:
+        """Return a host's entry for a neighbour, or None."""
+        for each in self.layout[host].neighbours:
+            if each.address == address and (interface is None or each.interface == interface) and not each.proxy:
+                return each
+        return None
+
+    def connection(self, host: str, header: Header, identifier: int = 0) -> Connection | None:
+        """Return the conntrack entry that a packet opened in a host, or None."""
+        return lookups.find_connection(self.netfilter(host), header, identifier=identifier)
+
+    def _increases(self, host: str) -> Counts:
+        """Return which of the kernel's counters of a host have grown meanwhile, and by how much."""
+        return counters.increases(self._before[host], self._after[host])
+
+    def _counts(self, host: str) -> Counts:
+        """Return the kernel's counters of a host as they are after the packets."""
+        return counters.parse(self._after[host])
+
+    def _setting(self, host: str, key: str) -> str | None:
+        """Return a kernel setting of a host by its path below /proc/sys, or None."""
+        values = self._lab.sandbox.request("peek", names=[host], keys=[f"sys/{key}"])[0]["values"]
+        found: str | None = values[host][0]
+        return found
+
+    def _sockets(self, host: str) -> tuple[Socket, ...]:
+        """Return the sockets of a host that wait for anyone, with the processes that hold them."""
+        (sock,) = self._lab.sandbox.sockets([host], _SOCK_DIAG)
+        with sock:
+            in_use = dict.fromkeys(("TCP", "UDP", "TCP6", "UDP6"), 1)
+            found = [each for each in read_sockets.read_sockets(NetlinkSocket(sock), in_use) if each[1].listening]
+        raw = self._lab.sandbox.request("socket_owners")[0]["owners"]
+        owners = {int(inode): (pid, process) for inode, (pid, process) in raw.items()}
+        return read_sockets.with_owners(found, owners)
+
+    def listeners(self, host: str, header: Header) -> tuple[list[Socket], list[Socket]]:
+        """Return the sockets that would take a packet, and those with the same port but another address."""
+        taking: list[Socket] = []
+        other: list[Socket] = []
+        for each in self.sockets(host):
+            if each.protocol != header.protocol or each.local_port != header.destination_port:
+                continue
+            local = each.local
+            if isinstance(local, ipaddress.IPv6Address) and local.ipv4_mapped is not None:
+                local = local.ipv4_mapped
+            fits = local == header.destination or (
+                local.is_unspecified and local.version in {header.destination.version, 6}
+            )
+            (taking if fits else other).append(each)
+        return taking, other
+
+    def legacy(self, hosts: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some hosts that have rules of legacy iptables."""
+        names = list(hosts)
+        values = self._lab.sandbox.request("peek", names=names, keys=_LEGACY)[0]["values"] if names else {}
+        return tuple(name for name in names if any(values[name]))

@@ -1,0 +1,105 @@
+"""Print a journey for a terminal: one line for each step, request and answer apart, the drop last."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from netlab.journey.values import Journey, Step
+
+WIDTH = 110
+_MARKS = {"in": "→", "out": "→", "wrap": "⊞", "unwrap": "⊟", "socket": "●", "drop": "✕", "route": "·", "conntrack": "◆"}
+
+
+def render(journey: Journey) -> str:
+    """Return a journey as text of at most 110 columns."""
+    return "\n".join(line.rstrip() for line in _lines(journey))
+
+
+def _lines(journey: Journey) -> Iterator[str]:
+    port = f" port {journey.port}" if journey.port else ""
+    yield f"Journey of a {journey.protocol} packet from {journey.client} to {journey.destination}{port}"
+    part = ("", "")
+    flow = ""
+    width = max((len(step.host) for step in journey.steps), default=4)
+    for step in journey.steps:
+        if step.kind == "drop":
+            continue
+        if (step.leg, step.packet) != part:
+            part, flow = (step.leg, step.packet), ""
+            yield ""
+            yield f"{'Request' if step.leg == 'request' else 'Reply'}: {step.packet}"
+        shown = str(step.after) if step.after is not None else ""
+        if step.rewritten or (shown != flow and step.kind in {"in", "out", "wrap", "unwrap"}):
+            yield from _step(step, width, _flow(step))
+        else:
+            yield from _step(step, width, "")
+        flow = shown
+    yield ""
+    yield from _end(journey)
+
+
+def _flow(step: Step) -> str:
+    if not step.rewritten:
+        return str(step.after)
+    assert step.before is not None  # noqa: S101 - for the type checker
+    assert step.after is not None  # noqa: S101
+    changes = []
+    for word, side in (("source", "from_text"), ("destination", "to_text")):
+        old, new = getattr(step.before, side), getattr(step.after, side)
+        changes += [f"{word} {old} ⇒ {new}"] if old != new else []
+    return ", ".join(changes)
+
+
+def _step(step: Step, width: int, flow: str) -> Iterator[str]:
+    mark = "◆" if step.rewritten else _MARKS.get(step.kind, "✓" if step.kind in {"rule", "policy"} else " ")
+    number = f"{step.number:>3}" if step.observed else f"({step.number})".rjust(4)[-4:]
+    place = _place(step)
+    head = f"{number:<4}{step.offset_ns / 1e6:8.3f} ms  {mark} {step.host:<{width}}  {place:<26} "
+    words = [step.verdict] if step.kind not in {"in", "out"} or step.verdict not in {"sent", "received"} else []
+    outer = f"[{step.outer}]" if step.outer is not None else ""
+    ttl = f"TTL {step.after.ttl}" if step.after is not None and step.kind in {"in", "out"} and step.after.ttl else ""
+    mark = ""
+    if step.before is not None and step.after is not None and step.before.mark != step.after.mark:
+        mark = f"mark {step.before.mark:#x} ⇒ {step.after.mark:#x}"
+    tail = "  ".join(word for word in (*words, flow, mark, ttl, outer) if word)
+    reason = step.rule if step.kind in {"rule", "route", "socket", "wrap", "unwrap"} else step.conntrack
+    room = max(WIDTH - len(head), 24)
+    if len(tail) + len(reason) + 2 <= room:
+        tail, reason = "  ".join(word for word in (tail, reason) if word), ""
+    lines = _wrap(tail, room) + (_wrap(reason, room) if reason else [])
+    yield head + lines[0]
+    for line in lines[1:]:
+        yield " " * len(head) + line
+
+
+def _wrap(text: str, room: int) -> list[str]:
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _place(step: Step) -> str:
+    if step.kind in {"in", "out", "wrap", "unwrap"}:
+        arrow = "out" if step.kind in {"out", "wrap"} else "in"
+        return f"{step.interface} {arrow}"
+    if step.table:
+        number = f" #{step.position}" if step.position else ""
+        return f"{step.table} {step.chain}{number}"
+    return step.hook
+
+
+def _end(journey: Journey) -> Iterator[str]:
+    for answer in journey.answers if sum(answer.count for answer in journey.answers) > 1 else ():
+        yield f"answered {answer.count} times: {answer.host} ({answer.address})"
+    for note in journey.notes:
+        yield from textwrap.wrap(f"note: {note}", WIDTH, subsequent_indent="      ")
+    drop = journey.drop
+    if drop is None:
+        yield f"✓ {'an answer came back to ' + journey.client if journey.ok else 'the request arrived'}"
+        return
+    what = "the reply" if drop.leg == "reply" else "the request"
+    deduced = " (deduced)" if drop.deduced else ""
+    where = f"✕ {drop.step} {what} ({drop.packet}) was dropped in {drop.host}: "
+    yield from textwrap.wrap(f"{where}{drop.reason}{deduced}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
