@@ -5,7 +5,8 @@ Start with `Lab`: it owns hosts, cables and processes, and takes all of it with 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from netlab.errors import (
     ClosedError,
@@ -18,11 +19,12 @@ from netlab.errors import (
     NotFoundError,
     SandboxError,
 )
-from netlab.host import Host
-from netlab.lab import Lab
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+    from netlab.host import Host
+    from netlab.lab import Lab
 
 __all__ = [
     "ClosedError",
@@ -38,6 +40,22 @@ __all__ = [
     "SandboxError",
     "load_ipython_extension",
 ]
+
+
+#: Found when they are first asked for (PEP 562): `netlab ps` and `netlab shell` shall not wait for netlink.
+_LATER = {"Host": "netlab.host", "Lab": "netlab.lab"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import Lab or Host."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the names that there are, those to come as well."""
+    return sorted({*globals(), *__all__})
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -73,7 +73,6 @@ def test_ps_without_a_lab_says_how_to_make_one(tmp_path: Path) -> None:
     assert shell.stderr.startswith("netlab: No lab of yours is running. Make one in Python")
 
 
-@pytest.mark.xfail(reason="the package itself imports Lab and Host, and with them pyroute2, before any command runs")
 def test_ps_and_shell_load_little() -> None:
     """What a lab or a notebook needs is not loaded to list labs or to enter one: both start at once."""
     program = "import netlab.cli, netlab.attach, sys; print(*sys.modules)"
