@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from netlab.errors import LabError, NotFoundError
 from netlab.kernel.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID, SOL_NETLINK
+from netlab.kernel.read_sockets import parse_sockstat
 from netlab.kernel.survey import compose
 
 if TYPE_CHECKING:
@@ -258,9 +259,11 @@ def _event_sockets(lab: Lab) -> list[_socket.socket]:
 def _glance(lab: Lab, names: list[str]) -> dict[str, object]:
     """Look at what sends no events; nothing is seen where a host was removed meanwhile."""
     try:
-        return dict(lab.sandbox.request("peek", names=names, keys=_GLANCED)[0]["values"]) if names else {}
+        values = lab.sandbox.request("peek", names=names, keys=_GLANCED)[0]["values"] if names else {}
     except NotFoundError:
         return {}
+    # The other numbers of sockstat are those of the whole machine, or move by our own reading.
+    return {name: (parse_sockstat(*texts[:2]), texts[2]) for name, texts in values.items()}
 
 
 def _drain(sock: _socket.socket, nsids: set[int]) -> bool:

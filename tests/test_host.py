@@ -173,7 +173,10 @@ def test_nft_loads_all_or_nothing(lab: Lab) -> None:
 def test_tables_named_like_those_of_iptables_are_read_once(lab: Lab) -> None:
     """A table of nft with a name that iptables uses is told of by nft, and rules of both are there once."""
     red = lab.add_host("red")
-    red.nft("table ip filter {\n chain mine {\n tcp dport { 80, 443 } accept\n }\n}\ntable inet nat {\n chain c {\n accept\n }\n}")
+    red.nft(
+        "table ip filter {\n chain mine {\n tcp dport { 80, 443 } accept\n }\n}\n"
+        "table inet nat {\n chain c {\n accept\n }\n}"
+    )
     red.iptables("-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE")
     found = [(rule.tool, rule.family, rule.table, rule.text) for rule in red.state().rules if rule.text]
     assert sorted(found) == [
