@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from netlab.journey.values import Journey
     from netlab.kernel.values import HostState, Snapshot
+    from netlab.view.history import History
     from netlab.view.packets import PacketTable
     from netlab.watch import Subscription
 
@@ -205,6 +206,15 @@ class Lab:
         from netlab.view.diagram import Diagram  # noqa: PLC0415 - a lab without a notebook needs no widgets
 
         return Diagram(self, **options)
+
+    def history(self) -> History:
+        """Return all moments of the lab since it was first watched, with a slider and what changed in words.
+
+        A lab is watched from its first `diagram`, `watcher` or `history` on, as long as one of them is there.
+        """
+        from netlab.view.history import History  # noqa: PLC0415 - as above
+
+        return History(self)
 
     def watch_packets(self, place: str, *, filter: str | None = None) -> PacketTable:  # noqa: A002 - as in Capture
         """Return a live table of the packets that pass a place: "eth0 of web", or "web" for all of its interfaces.

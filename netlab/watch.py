@@ -17,6 +17,7 @@ from netlab.errors import LabError, NotFoundError
 from netlab.kernel.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID, SOL_NETLINK
 from netlab.kernel.read_sockets import parse_sockstat
 from netlab.kernel.survey import compose
+from netlab.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,6 +67,7 @@ class Watcher:
         self._thread: threading.Thread | None = None
         self._poked: set[str] = set()
         self._alarm = _Alarm()
+        self.timeline = Timeline()
         #: How often the lab was read, and how often all of it; for the tests and the bench.
         self.reads = self.full_reads = 0
         weakref.finalize(lab, self._alarm.ring)
@@ -76,7 +78,9 @@ class Watcher:
         subscription = Subscription(self, callback)
         with self._lock:
             if lab is not None and not lab.closed:
-                callback(lab.snapshot())
+                snapshot = lab.snapshot()
+                self.timeline.record(snapshot)
+                callback(snapshot)
             self._subscriptions.append(subscription)
             if self._thread is None and lab is not None and not lab.closed:
                 opened = _event_sockets(lab)
@@ -204,6 +208,7 @@ class Watcher:
 
     def _tell(self, snapshot: Snapshot) -> None:
         with self._lock:
+            self.timeline.record(snapshot)
             for subscription in list(self._subscriptions):
                 try:
                     subscription.callback(snapshot)

@@ -1,0 +1,115 @@
+"""Go back in time: a lab's picture at every moment since it was first watched, and what changed, in words."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from netlab.view import theme
+from netlab.view.drawing import draw
+from netlab.view.notebook import Weak, in_kernel
+from netlab.view.scene import to_scene
+from netlab.view.slots import Slots
+from netlab.view.svg import static
+
+if TYPE_CHECKING:
+    from netlab.kernel.values import Snapshot
+    from netlab.lab import Lab
+    from netlab.timeline import Moment
+
+_STATIC = Path(__file__).with_name("static")
+
+
+class History(anywidget.AnyWidget):
+    """Show what a lab went through, with a slider; made by `Lab.history`.
+
+    `moments` are the snapshots; ``print(lab.history())`` tells all changes in words.
+    """
+
+    _esm = (_STATIC / "history.js").read_text("utf-8")
+    _css = (_STATIC / "history.css").read_text("utf-8") + theme.live_css()
+    lab = traitlets.Unicode().tag(sync=True)
+    times: Any = traitlets.List(help="of each moment: the time, and what changed, line by line").tag(sync=True)
+    index = traitlets.Int(-1, help="the moment that is shown; -1 is the latest").tag(sync=True)
+    svg = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, lab: Lab) -> None:
+        """Begin with all moments so far, and follow the lab."""
+        super().__init__(lab=lab.name)
+        self._timeline = lab.watcher.timeline
+        self._slots = Slots()
+        self._subscription = lab.watcher.subscribe(Weak(self._update))
+        self._refresh()
+
+    def open(self) -> None:
+        """Open the line to the browser; outside of a notebook there is none."""
+        if in_kernel():
+            super().open()
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """The moments so far, oldest first."""
+        return self._timeline.moments
+
+    def at(self, index: int) -> Snapshot:
+        """Return the snapshot of one moment."""
+        return self.moments[index].snapshot
+
+    def close(self) -> None:
+        """Take the widget away and follow the lab no longer."""
+        self._subscription.close()
+        super().close()
+
+    def _update(self, _snapshot: Snapshot) -> None:
+        if len(self.moments) != len(self.times):
+            self._refresh()
+
+    def _refresh(self) -> None:
+        moments = self.moments
+        with self.hold_sync():
+            self.times = [_plain(moment) for moment in moments]
+            if self.index < 0:
+                self._show()
+
+    @traitlets.observe("index")
+    def _show(self, _change: object = None) -> None:
+        moments = self.moments
+        if moments and -len(moments) <= self.index < len(moments):
+            scene = self._slots.keep(to_scene(moments[self.index].snapshot))
+            self.svg = static(draw(scene, self._slots.rooms), f"h{id(self):x}")
+
+    def __str__(self) -> str:
+        """Return all changes in words, with their times."""
+        lines = [f"lab {self.lab}"]
+        for moment in self.moments:
+            plain = _plain(moment)
+            lines += [f"{plain['time']}  {line}" for line in plain["lines"]]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        """Say how many moments there are."""
+        return f"<History of lab {self.lab}: {len(self.moments)} moments>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        text = {"text/plain": str(self), "text/html": f"{self.svg}<pre>{html.escape(str(self))}</pre>"}
+        if bundle is None:
+            return text
+        data, metadata = bundle
+        return {**text, **data, "text/plain": str(self)}, metadata
+
+
+def _plain(moment: Moment) -> dict[str, Any]:
+    """Return a moment's local time and what changed in it."""
+    time = dt.datetime.fromtimestamp(moment.snapshot.time).astimezone()
+    if moment.difference is None:
+        hosts = ", ".join(host.name for host in moment.snapshot.hosts)
+        lines = [f"hosts: {hosts}" if hosts else "no host yet"]
+    else:
+        lines = [str(change) for change in moment.difference]
+    return {"time": f"{time:%H:%M:%S}.{time.microsecond // 1000:03}", "lines": lines}
