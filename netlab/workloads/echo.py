@@ -93,8 +93,8 @@ class BothFamilies(socketserver.BaseServer):
         super().server_bind()  # type: ignore[misc]
 
     def handle_error(self, *_: object) -> None:
-        """Stay quiet about a caller who hung up."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        """Stay quiet about a caller who hung up, and about an answer that has no way back."""
+        if not isinstance(sys.exc_info()[1], OSError):
             traceback.print_exc()
 
 
