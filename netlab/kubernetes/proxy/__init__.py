@@ -1,6 +1,6 @@
 """The Service proxy: from Services and EndpointSlices to the rules that a node needs, rule for rule as kube-proxy's.
 
-Everything here is pure. Objects become an `Inventory`, whose `State` becomes a `Ruleset` of the `iptables` or the
+All but three modules are pure: `applier`, with `backends` and `answers`, brings rules into a host. Objects become an `Inventory`, whose `State` becomes a `Ruleset` of the `iptables` or the
 `nftables` module, and a Ruleset (or two: before and after) becomes text, for ``iptables-restore --noflush`` or for
 ``nft -f``.
 

@@ -55,6 +55,8 @@ _JUMPS = (
     ("filter-output", "cluster-ips-check", "ct state new "),
 )
 _TOP_CHAINS = tuple(dict.fromkeys(target for _, target, _ in _JUMPS))
+# The chains that are there whatever the Services.
+FIXED_CHAINS = (*(chain for chain, *_ in _BASE_CHAINS), *_TOP_CHAINS)
 _COMMENTS = {
     CLUSTER_IPS: "Active ClusterIPs",
     HAIRPINS: "service hairpin connections",

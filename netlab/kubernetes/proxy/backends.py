@@ -1,0 +1,235 @@
+"""Bring rules into a host and take them out again: one class for each mode, with the same five methods.
+
+They keep the ruleset that was loaded last, and write the way from there to the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from netlab.errors import CommandError
+from netlab.kernel.process import run
+from netlab.kubernetes.proxy import iptables, nftables
+from netlab.kubernetes.proxy.batches import FIRST, RULES, split_iptables, split_nft
+from netlab.kubernetes.proxy.iptables_fixed import CANARY, OWN_PREFIXES, SHARED_CHAINS
+from netlab.kubernetes.proxy.iptables_saved import read_saved
+from netlab.kubernetes.proxy.model import Family
+from netlab.kubernetes.proxy.nftables_script import FIXED_CHAINS, TABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from netlab.host import Host
+    from netlab.kubernetes.proxy.model import State
+
+_LINE = re.compile(r"\bline:? (\d+)")
+_CHUNK = 1 << 20
+#: Chains are deleted this many seconds after they were emptied.
+SWEEP_AFTER = 1.0
+
+
+class Backend(Protocol):
+    """What the applier needs of a mode."""
+
+    @property
+    def mode(self) -> str:
+        """Return the mode's name."""
+
+    @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """Return chains, as (table, chain), whose use tells whether somebody changed what all Services share."""
+
+    @property
+    def rules(self) -> iptables.Ruleset | nftables.Ruleset | None:
+        """Return the ruleset that was loaded last."""
+
+    def full(self, state: State) -> list[str]:
+        """Write every rule, whatever is there; return sentences on what had to be left out."""
+
+    def change(self, state: State) -> bool:
+        """Write what leads from the last ruleset to this state's; say whether there was anything to write."""
+
+    def sweep(self) -> bool:
+        """Delete what earlier changes left to be deleted; say whether there was anything."""
+
+    def clean(self) -> None:
+        """Take every rule away."""
+
+
+class IptablesBackend:
+    """Rules by ``iptables-restore --noflush``, or ``ip6tables-restore``."""
+
+    mode = "iptables"
+    places = (*SHARED_CHAINS, *((table, CANARY) for table in ("mangle", "nat", "filter")))
+
+    def __init__(self, host: Host, family: Family) -> None:
+        """Write rules of one family into one host."""
+        self.rules: iptables.Ruleset | None = None
+        self._host = host
+        self._tool = "iptables" if family is Family.IPV4 else "ip6tables"
+
+    def full(self, state: State) -> list[str]:
+        """Write every rule, whatever is there; return sentences on what had to be left out."""
+        saved = read_saved(self._save())
+        new = iptables.build(state, self.rules)
+        self.rules = None
+        there = saved.chains.get("nat", ())
+        if not saved.chains:
+            self._load(iptables.first(new), FIRST)
+            warnings: list[str] = []
+        else:
+            batch = 0 if saved.jumps else FIRST
+            start = iptables.prepare(saved.jumps)
+            stale = [chain for chain in there if chain.startswith(OWN_PREFIXES) and chain not in new.chains]
+            warnings = self._full(start, (new, stale), batch)
+        self.rules = new
+        return warnings
+
+    def _full(self, start: str, rules: tuple[iptables.Ruleset, list[str]], batch: int) -> list[str]:
+        new, stale = rules
+        try:
+            self._load(start + iptables.full(new, existing=stale), batch)
+        except CommandError:
+            if not stale:
+                raise
+            # Somebody else's rule may lead to a chain that has to go. The others must not suffer from that.
+            self._load(start + iptables.full(new), batch)
+            return list(self._delete_each(stale))
+        return []
+
+    def _delete_each(self, stale: list[str]) -> Iterable[str]:
+        self._load("*nat\n" + "".join(f":{chain} - [0:0]\n" for chain in stale) + "COMMIT\n")
+        for chain in stale:
+            try:
+                self._load(f"*nat\n:{chain} - [0:0]\n-X {chain}\nCOMMIT\n")
+            except CommandError:
+                yield f"The chain {chain} is of no use any more, but stays: a rule that is not the proxy's leads to it."
+
+    def change(self, state: State) -> bool:
+        """Write what leads from the last ruleset to this state's; say whether there was anything to write."""
+        assert self.rules is not None  # noqa: S101 - the applier begins with a full sync
+        new = iptables.build(state, self.rules)
+        text = iptables.smallest(self.rules, new)
+        if text:
+            self._load(text)
+        self.rules = new
+        return bool(text)
+
+    def sweep(self) -> bool:
+        """Do nothing: in this mode chains are deleted at once."""
+        return False
+
+    def clean(self) -> None:
+        """Take every rule away, those of an earlier proxy too."""
+        saved = read_saved(self._save())
+        text = iptables.clean(saved.chains, saved.jumps)
+        if text:
+            self._load(text)
+        self.rules = None
+
+    def _save(self) -> str:
+        return self._host.run(f"{self._tool}-save", check=True).stdout
+
+    def _load(self, text: str, batch: int = 0) -> None:
+        """Run iptables-restore; ``batch`` is how many lines a transaction may have, 0 for any number.
+
+        An ordinary user's lab allows a few hundred.
+        """
+        size = batch if self._host.namespace.sandbox.privileged else RULES
+        load(self._host, (f"{self._tool}-restore", "--noflush", "-w"), split_iptables(text, size) if size else text)
+
+
+class NftablesBackend:
+    """Rules in a table of their own, by ``nft -f``."""
+
+    mode = "nftables"
+    places = tuple((TABLE, chain) for chain in FIXED_CHAINS)
+
+    def __init__(self, host: Host, family: Family) -> None:
+        """Write rules of one family into one host."""
+        self.rules: nftables.Ruleset | None = None
+        self._host = host
+        self._family = family
+        #: Commands that delete chains, and when they may be given (see `nftables.partial`).
+        self._pending: dict[str, float] = {}
+
+    def full(self, state: State) -> list[str]:
+        """Replace the table; return sentences on what had to be left out."""
+        new = nftables.build(state, self.rules)
+        self.rules = None
+        self._load(nftables.replace(new))
+        self._pending = {}
+        self.rules = new
+        return list(new.warnings)
+
+    def change(self, state: State) -> bool:
+        """Write what leads from the last ruleset to this state's; say whether there was anything to write."""
+        assert self.rules is not None  # noqa: S101 - the applier begins with a full sync
+        old, new = self.rules, nftables.build(state, self.rules)
+        script = nftables.partial(old, new)
+        if script:
+            self._load(script)
+            self._postpone(old, new)
+        self.rules = new
+        return bool(script)
+
+    def _postpone(self, old: nftables.Ruleset, new: nftables.Ruleset) -> None:
+        if self._pending:
+            there = {chain for fragment in new.fragments.values() for chain in fragment.chains}
+            self._pending = {line: due for line, due in self._pending.items() if line.split()[-1] not in there}
+        due = time.monotonic() + SWEEP_AFTER
+        for line in nftables.sweep(old, new).splitlines():
+            self._pending[line] = due
+
+    def sweep(self) -> bool:
+        """Delete the chains that were emptied a second ago or earlier; say whether there were any."""
+        now = time.monotonic()
+        ready = [line for line, due in self._pending.items() if due <= now]
+        if ready:
+            self._load("".join(f"{line}\n" for line in ready))
+            for line in ready:
+                del self._pending[line]
+        return bool(ready)
+
+    def clean(self) -> None:
+        """Take the table away, an earlier proxy's too."""
+        self._load(nftables.clean(self._family))
+        self._pending = {}
+        self.rules = None
+
+    def _load(self, script: str) -> None:
+        scripts = [script] if self._host.namespace.sandbox.privileged else split_nft(script)
+        for part in scripts:
+            load(self._host, ("nft", "-f", "-"), part)
+
+
+BACKENDS: dict[str, type[IptablesBackend | NftablesBackend]] = {
+    "iptables": IptablesBackend,
+    "nftables": NftablesBackend,
+}
+
+
+def load(host: Host, command: tuple[str, ...], text: str) -> None:
+    """Run a command with a text, of any length, as its standard input; raises CommandError with the line it names."""
+    # In a file: a pipe would take a large text in pieces of 4 KiB.
+    with os.fdopen(os.memfd_create("rules"), "w+b") as file:
+        for start in range(0, len(text), _CHUNK):
+            file.write(text[start : start + _CHUNK].encode())
+        file.seek(0)
+        result = run(host.popen(*command, stdin=file))
+    if result.ok:
+        return
+    words = result.stderr.strip()
+    match = _LINE.search(words)
+    lines = text.splitlines()
+    if match and command[0] != "nft" and 0 < int(match[1]) <= len(lines):
+        words += f" [{lines[int(match[1]) - 1]}]"
+    raise CommandError(
+        f"{' '.join(command)} failed in {host.name}: {words}",
+        returncode=result.returncode,
+        stdout=result.stdout,
+        stderr=result.stderr,
+    )
