@@ -1,8 +1,8 @@
 """The Service proxy: from Services and EndpointSlices to the rules that a node needs, rule for rule as kube-proxy's.
 
-All but three modules are pure: `applier`, with `backends` and `answers`, brings rules into a host. Objects become an `Inventory`, whose `State` becomes a `Ruleset` of the `iptables` or the
-`nftables` module, and a Ruleset (or two: before and after) becomes text, for ``iptables-restore --noflush`` or for
-``nft -f``.
+All but three modules are pure: `applier`, with `backends` and `answers`, brings rules into a host. Objects become an
+`Inventory`, whose `State` becomes a `Ruleset` of the `iptables` or the `nftables` module, and a Ruleset (or two: before
+and after) becomes text, for ``iptables-restore --noflush`` or for ``nft -f``.
 
 >>> from netlab.kubernetes.proxy import iptables
 >>> spec = {"clusterIP": "10.96.0.1", "ports": [{"port": 80}]}
