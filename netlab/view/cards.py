@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from netlab.view.nouns import Chip, SceneHost
     from netlab.view.placing import Level, Side
 
-_WIDTH = {"full": 226.0, "medium": 186.0, "compact": 104.0}
+_WIDTH = {"full": 226.0, "medium": 186.0, "compact": 96.0}
 GATE_WIDTH, GATE_HEIGHT = 98.0, 36.0
 _TITLE = 36.0
 _LOOPBACK = 116.0
@@ -169,7 +169,7 @@ def leaf_card(host: SceneHost, spec: Spec) -> Card:
 def compact_width(host: SceneHost) -> float:
     """Return the width that a compact card would like, up to a limit."""
     address = max((line_width("address", a, 10) for chip in host.chips for a in chip.addresses[:1]), default=0.0)
-    return min(_WIDEST_COMPACT, max(_WIDTH["compact"], address + 32, text_width(host.name, 13, "bold") + 20))
+    return min(_WIDEST_COMPACT, max(_WIDTH["compact"], address + 24, text_width(host.name, 13, "bold") + 20))
 
 
 def compact_card(host: SceneHost, spec: Spec) -> Card:

@@ -1,7 +1,8 @@
 """Lay out a host that joins others: a switch with its bridges, a router with its gate, or both.
 
-No line may cross text. Where ports leave upwards only, the bridge lies on top and the tables below it; where they
-leave on both sides, or there is no bridge, the tables stand in a column of their own.
+No line may cross text. A bridge lies on top and the tables below it: in a column to the left of all ports where these
+leave downwards too. A host without a bridge, or with cables of its own that come from above, has its tables in a
+column.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _LANE_X = 18.0
 _GATE_X = 32.0
 _ASIDE = 134.0  # the gate and the loopback, beside the tables
 _COLUMN = 226.0
+_NARROW = 226.0
 _HEADER = 36.0
 
 
@@ -32,12 +34,7 @@ def hub_card(host: SceneHost, spec: Spec) -> Card:
         draft.texts[chip.name] = chip_text(chip, "full", with_mac=spec.with_mac)
         draft.sizes[chip.name] = chip_size(draft.texts[chip.name])
     ups = [chip for chip in draft.routed if draft.side(chip) == "top"]
-    downs = [chip for chip in draft.ports if draft.side(chip) == "bottom" and _cabled(draft, chip.name)]
-    return _stacked(draft) if host.bridges and not ups and not downs else _beside(draft)
-
-
-def _cabled(draft: Draft, name: str) -> bool:
-    return name in draft.spec.sides and draft.spec.sides[name] == "bottom" and name in draft.spec.ports
+    return _stacked(draft) if host.bridges and not ups else _beside(draft)
 
 
 def _is_switch(draft: Draft) -> bool:
@@ -52,8 +49,13 @@ def _is_switch(draft: Draft) -> bool:
 
 def _stacked(draft: Draft) -> Card:
     host, spec = draft.host, draft.spec
-    found = ports.zones(draft)
     switch = _is_switch(draft)
+    below = [chip for chip in draft.ports if draft.side(chip) == "bottom"]
+    narrow = bool(below) and not switch
+    if narrow:
+        left = _GATE_X if host.forwarding else PAD
+        draft.aside = max(left + _NARROW, ports.routed_width(draft, "bottom"))
+    found = ports.zones(draft)
     half = {side: draft.half(side) for side in ("top", "bottom")}
     name = text_width(host.name, 16, "bold") + 2 * PAD
     wide = [
@@ -62,14 +64,13 @@ def _stacked(draft: Draft) -> Card:
         ports.routed_width(draft, "bottom") + _LANE_X,
         name,
     ]
-    width = max(wide) if switch else max(*wide, _ASIDE + _COLUMN + 2 * PAD)
+    width = max(wide) if switch or narrow else max(*wide, _ASIDE + _COLUMN + 2 * PAD)
     bar_y = max(_HEADER, half["top"] + DROP)
-    below = [chip for chip in draft.ports if draft.side(chip) == "bottom"]
     draft.parts.append(title(host, PAD, 9, draft.label - 8 if half["top"] else width - 2 * PAD))
     y = ports.tubes(draft, PAD, width - PAD, bar_y + BAR)
     floor = PAD + (half["bottom"] if below else 0)
     if not switch:
-        y = _under_bar(draft, y + 12, width)
+        y = _under_bar(draft, y + 12, draft.aside if narrow else width, narrow=narrow)
         floor = PAD if not draft.routed else half["bottom"] + (16 if host.forwarding else 8)
     height = max(y + floor, spec.min_height)
     ports.place(draft, found, PAD, width - PAD, (bar_y, BAR), height)
@@ -79,10 +80,12 @@ def _stacked(draft: Draft) -> Card:
     return Card(host, width, height, tuple(draft.parts), draft.anchors, (half["top"], 0.0, half["bottom"], 0.0))
 
 
-def _under_bar(draft: Draft, y: float, width: float) -> float:
-    """Write gate and loopback on the left and the tables on the right; return where they end."""
+def _under_bar(draft: Draft, y: float, width: float, *, narrow: bool) -> float:
+    """Write gate and loopback to the left of the tables, or above them; return where they end."""
     host = draft.host
     aside = y
+    if narrow:
+        return _under_bar_narrow(draft, y, width)
     if host.forwarding:
         draft.parts.append(_gate(host, _GATE_X, y))
         aside += GATE_HEIGHT + 8
@@ -95,6 +98,20 @@ def _under_bar(draft: Draft, y: float, width: float) -> float:
     body, end = tables(host, draft.spec.room, left, y, width - PAD - left, "full")
     draft.parts += body
     return max(end, aside)
+
+
+def _under_bar_narrow(draft: Draft, y: float, width: float) -> float:
+    host = draft.host
+    left = _GATE_X if host.forwarding else PAD
+    if host.forwarding:
+        draft.parts.append(_gate(host, left, y))
+    lo = loopback(host, width - 4 if host.forwarding else left + 118, y + (7 if host.forwarding else 0), 118)
+    if lo is not None:
+        draft.parts.append(Part("chip", lo.id, lo.x, lo.y, lo.width, lo.height, lo.data))
+    y += GATE_HEIGHT + 8 if host.forwarding else 28
+    body, y = tables(host, draft.spec.room, left, y, width - left - 4, "full")
+    draft.parts += body
+    return y
 
 
 def _stacked_lanes(draft: Draft, bar_end: float, height: float) -> None:

@@ -46,6 +46,7 @@ class Plan:
     sides: dict[tuple[str, str], Side] = field(default_factory=dict)
     levels: dict[str, Level] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)
+    uplinks: set[str] = field(default_factory=set)  # reached by a chip at the left of the ports
     grid: list[list[str]] = field(default_factory=list)  # hosts without cables, row by row
     wrapped: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict)  # parent: (leaf, row, column)
 
@@ -159,6 +160,7 @@ def _tree(scene: Scene, graph: Graph, part: list[str], found: Plan, levels: dict
     root = _middle(scene, graph, part)
     distances = _distances(graph, root)
     below = _uplinks(scene, root)
+    found.uplinks |= below
     for name, distance in distances.items():
         if name != root:
             found.parents[name] = next(n for n in graph[name] if distances[n] == distance - 1)
@@ -219,6 +221,8 @@ def _stack(graph: Graph, found: Plan, levels: dict[str, int]) -> None:
         parent = found.parents.get(name)
         if parent is None:
             place[name] = (order[name],)
+        elif name in found.uplinks:
+            place[name] = (*place[parent], -1, graph[parent].index(name))
         elif name in grid:
             # Outer rows come first: their lanes lie to the left of the card in the same column.
             place[name] = (*place[parent], grid[name][1], -grid[name][0])

@@ -44,6 +44,7 @@ class Draft:
     centres: dict[str, float] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     anchors: dict[str, Point] = field(default_factory=dict)
+    aside: float = 0.0  # width of what stands to the left of the ports
 
     @property
     def ports(self) -> list[Chip]:
@@ -60,7 +61,7 @@ class Draft:
     @property
     def label(self) -> float:
         """Return the room at the left of the ports: for the label of a bridge, and above it the host's name."""
-        return max(LABEL, min(text_width(self.host.name, 16, "bold") + 12, _WIDEST_LABEL))
+        return max(self.aside, LABEL, min(text_width(self.host.name, 16, "bold") + 12, _WIDEST_LABEL))
 
     def side(self, chip: Chip) -> str:
         """Return the border on which a chip sits."""

@@ -33,7 +33,8 @@ _PAGE = """<!doctype html><meta charset="utf-8"><style>%(css)s</style>
 <script type="module">
 %(esm)s
 const data = {
-  lab: "sample", key: "k1", svg: "", patch: {}, details: {}, fresher: {}, unfolded: "", marks: {}, news: {}, closed: false,
+  lab: "sample", key: "k1", svg: "", patch: {}, details: {}, fresher: {}, unfolded: "",
+  marks: {}, news: {}, closed: false,
 };
 const heard = {};
 window.model = {

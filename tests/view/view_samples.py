@@ -204,6 +204,17 @@ def cluster(*, vxlan: bool = True) -> Snapshot:
     return lab.build()
 
 
+def gateway(count: int = 12) -> Snapshot:
+    """Many hosts on the bridge of a router, which leads on to another network."""
+    snapshot = star(count)
+    lab = Builder("gateway", {host.name: host for host in snapshot.hosts}, 500).host("internet")
+    hub = lab.hosts["hub"]
+    lab.hosts["hub"] = replace(hub, sysctls=(("net.ipv4.ip_forward", "1"),))
+    lab.connect(("hub", "wan0", "203.0.113.2/24"), ("internet", "eth0", "203.0.113.1/24"))
+    lab.route("hub", "default", "203.0.113.1", "wan0").listen("hub", "dnsmasq", 53, "udp")
+    return lab.rules("hub", "nat", "POSTROUTING", "-o wan0 -j MASQUERADE").build()
+
+
 def crowd(nodes: int = 10, pods: int = 30) -> Snapshot:
     """Return a large cluster: more than anyone can read at once."""
     lab = Builder("crowd").host("underlay").interface("underlay", "br0", kind="bridge")
@@ -291,6 +302,8 @@ ALL: dict[str, Callable[[], Snapshot]] = {
     "star12": lambda: star(12),
     "star30": lambda: star(29, down=frozenset({4, 20})),
     "star100": lambda: star(100, address=False),
+    "gateway": gateway,
+    "gateway-small": lambda: gateway(3),
     "node": node,
     "cluster": cluster,
     "cluster-flat": lambda: cluster(vxlan=False),
