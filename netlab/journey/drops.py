@@ -150,18 +150,37 @@ def _on_entry(evidence: Evidence, ended: Ended, interface: str, answer: RouteAns
         return ended.drop(
             "conntrack-full", interface, reason, f"conntrack drop counter +{grown.get('Conntrack_drop', 0)}"
         )
-    counted = grown.get("TcpExtIPReversePathFilter", 0)
-    if counted or answer.error == errno.EXDEV:
-        reason = f"rp_filter on {interface} of {host}: the way back to {ended.header.source} is not by {interface}"
+    return _refused_source(evidence, ended, interface, answer)
+
+
+def _refused_source(evidence: Evidence, ended: Ended, interface: str, answer: RouteAnswer) -> Drop | None:
+    """Return the drop because the packet may not come from its source by this interface (ip-sysctl.rst, rp_filter)."""
+    host, source = ended.host, ended.header.source
+    counted = evidence.increases(host).get("TcpExtIPReversePathFilter", 0)
+    said = f"{answer.command}: {answer.reason}"
+    # Linux 6.13 and later answer EINVAL for every source that is refused, older ones EXDEV for rp_filter.
+    refused = answer.error in {errno.EXDEV, errno.EINVAL}
+    if source.version == 4 and (counted or (refused and _fails_reverse_path(evidence, host, interface, source))):
+        back = evidence.special_route(host, source)
+        way = f"the way back to {source} is by {back.interface}" if back else f"there is no way back to {source}"
         facts = [f"IPReversePathFilter +{counted}"] if counted else []
-        facts += [f"{answer.command}: {answer.reason}"] if answer.error == errno.EXDEV else []
-        return ended.drop("rp-filter", interface, reason, *facts, deduced=not counted)
-    source = ended.header.source
+        facts += [said] if refused else []
+        return ended.drop(
+            "rp-filter", interface, f"rp_filter on {interface} of {host}: {way}", *facts, deduced=not counted
+        )
     if evidence.owns(host, source) or source.is_loopback or source.is_multicast:
         what = f"{host} itself has it" if evidence.owns(host, source) else "no host may send from it"
         reason = f"martian source: {source} came in by {interface} of {host}, but {what}"
-        return ended.drop("martian", interface, reason, f"{answer.command}: {answer.reason or 'refused'}")
+        return ended.drop("martian", interface, reason, said)
     return None
+
+
+def _fails_reverse_path(evidence: Evidence, host: str, interface: str, source: IPAddress) -> bool:
+    """Tell whether rp_filter refuses a source: in mode 1 the way back must be by the same interface, in 2 by any."""
+    values = (evidence.setting(host, f"net/ipv4/conf/{name}/rp_filter") for name in ("all", interface))
+    mode = max(int(value or 0) for value in values)
+    back = evidence.special_route(host, source)
+    return bool(mode) and (back is None or (mode == 1 and back.interface != interface))
 
 
 def _conntrack_is_full(evidence: Evidence, host: str) -> bool:
@@ -296,6 +315,9 @@ def neighbour_fault(evidence: Evidence, ended: Ended, interface: str | None, add
     )
     protocol = "ARP" if address.version == 4 else "NDP"
     if (entry is not None and entry.state in {"FAILED", "INCOMPLETE"}) or (asked and not answered):
+        silent = _why_silent(evidence, ended, address)
+        if silent is not None:
+            return silent
         where = interface or ""
         reason = f"neighbour {address} did not answer {protocol} on {where} of {host}"
         facts = [f"{len({each.at for each in asked})} questions, no answer"] if asked else []
@@ -303,3 +325,26 @@ def neighbour_fault(evidence: Evidence, ended: Ended, interface: str | None, add
         return ended.drop("neighbour", where, reason, *facts, deduced=not asked)
     words = [f"{name} +{number}" for name, number in sorted(evidence.increases(host).items()) if _is_a_drop(name)]
     return ended.drop("unexplained", interface or "", f"the packet did not leave {host}", *words)
+
+
+def _why_silent(evidence: Evidence, ended: Ended, address: IPAddress) -> Drop | None:
+    """Return why the host with an address did not answer the question for it, where the question reached that host.
+
+    ARP asks the routing table whether the asker may be where it asks from: rp_filter silences it too.
+    """
+    for each in ended.questions:
+        question = each.question
+        if question.answer or question.target != address or each.direction != "in" or question.sender is None:
+            continue
+        if not evidence.owns(each.host, address):
+            continue
+        header = dataclasses.replace(
+            ended.header, source=question.sender, destination=address, source_port=None, destination_port=None
+        )
+        iif = evidence.index(each.host, each.interface)
+        answer = evidence.route(each.host, RouteQuestion(header, iif))
+        there = dataclasses.replace(ended, host=each.host, header=header)
+        found = _refused_source(evidence, there, each.interface, answer) if answer.error else None
+        if found is not None:
+            return dataclasses.replace(found, reason=f"{found.reason}; so it does not even answer ARP from there")
+    return None

@@ -209,18 +209,17 @@ def _same_error(group: _Group, captured: dict[tuple[int, Key], list[Sighting]]) 
 
 
 def _same_outer(group: _Group, captured: dict[tuple[int, Key], list[Sighting]]) -> tuple[int, Key] | None:
-    """Return the packet that is inside of this one: the tunnel's packet that this host saw last before the report."""
-    began = group.events[0][0].time_ns
-    best: tuple[int, tuple[int, Key]] | None = None
+    """Return the packet that is inside of this one: by the outer header that was captured in this host."""
+    own = group.decoded
     for key, found in captured.items():
         for sighting in found:
             outer = sighting.decoded.outer if sighting.decoded else None
-            if outer is None or sighting.host != group.host or outer.header.flow != group.decoded.header.flow:
+            if outer is None or sighting.host != group.host:
                 continue
-            distance = abs(began - sighting.at[0])
-            if best is None or distance < best[0]:
-                best = distance, key
-    return best[1] if best else None
+            # All packets of a connection have the same outer addresses and ports: length and id tell them apart.
+            if (outer.header.flow, outer.header.length, outer.ip_id) == (own.header.flow, own.header.length, own.ip_id):
+                return key
+    return None
 
 
 def _attempts(probe: int, key: Key, found: list[Sighting]) -> list[Track]:

@@ -32,6 +32,8 @@ class Visit:
     sightings: list[Sighting]
     steps: list[Step] = field(default_factory=list)
     header: Header | None = None
+    #: The header with which it came in, or began: conntrack knows the packet by that one.
+    first: Header | None = None
     mark: int = 0
     #: Whether the header was seen in this host, and not only in the one before.
     seen: bool = False
@@ -110,6 +112,7 @@ class Walker:
         assert sighting.decoded is not None  # noqa: S101 - the caller has looked
         new = sighting.decoded.header
         old = visit.header
+        visit.first = visit.first or new
         if old is not None and visit.seen and old.flow != new.flow:
             self._explain(visit, old, new, blank)
         if old is not None and not new.source_mac:
@@ -124,7 +127,7 @@ class Walker:
             if step.kind == "rule" and target_of(step.rule) in NAT_TARGETS and not step.rewritten:
                 after = _same_flow(old, new)
                 assert after is not None  # noqa: S101 - both were given
-                entry = self._connection(visit.host, blank.leg, old, after)
+                entry = self._connection(visit)
                 visit.steps[place] = dataclasses.replace(step, after=after, conntrack=entry)
                 for later in range(place + 1, len(visit.steps)):
                     visit.steps[later] = dataclasses.replace(visit.steps[later], before=after, after=after)
@@ -152,19 +155,14 @@ class Walker:
                     verdict="un-NAT" if blank.leg == "reply" else "NAT",
                     before=before,
                     after=after,
-                    conntrack=self._connection(visit.host, blank.leg, before, after),
+                    conntrack=self._connection(visit),
                 )
             )
 
-    def _connection(self, host: str, leg: str, old: Header, new: Header) -> str:
+    def _connection(self, visit: Visit) -> str:
         """Return the conntrack entry behind a rewrite, or nothing where there is none (any more)."""
-        candidates = [old, new] if leg == "request" else [_reverse(new), _reverse(old)]
-        # The source may be rewritten in another step than the destination.
-        for header in candidates:
-            found = self._evidence.connection(host, header)
-            if found is not None:
-                return describe_connection(found)
-        return ""
+        found = self._evidence.connection(visit.host, visit.first) if visit.first is not None else None
+        return describe_connection(found) if found is not None else ""
 
     def _capture(self, sighting: Sighting, step: Step, header: Header | None) -> Step:
         evidence, taken = self._evidence, sighting.taken
@@ -235,8 +233,8 @@ class Walker:
         entry = visit.entry(evidence)
         if entry is None and not visit.starts_here:
             return  # only a bridge saw it
-        if visit.header is None:
-            return
+        if visit.header is None or (entry is not None and entry.decoded is not None and entry.decoded.outer):
+            return  # the host saw the tunnel's packet only, not the one inside
         place = 0
         if entry is not None:
             place = next(
@@ -311,14 +309,4 @@ def _same_flow(old: Header | None, new: Header | None) -> Header | None:
         source_port=new.source_port,
         destination=new.destination,
         destination_port=new.destination_port,
-    )
-
-
-def _reverse(header: Header) -> Header:
-    return dataclasses.replace(
-        header,
-        source=header.destination,
-        destination=header.source,
-        source_port=header.destination_port,
-        destination_port=header.source_port,
     )

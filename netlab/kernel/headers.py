@@ -71,6 +71,7 @@ class Outer:
 
     header: Header
     vni: int
+    ip_id: int = 0
 
     def __str__(self) -> str:
         """Return the tunnel's ends and its number."""
@@ -219,7 +220,7 @@ def _decode_transport(
             vni = int.from_bytes(data[12:15], "big")
             inside = decode_frame(data[16:], ETHERNET, vxlan)
             if isinstance(inside, Decoded):
-                return replace(inside, outer=Outer(header, vni))
+                return replace(inside, outer=Outer(header, vni, base.get("ip_id", 0)))
         return Decoded(header, data[8:], max(size - 8, 0), **base)
     if header.protocol not in {"icmp", "icmpv6"}:
         return Decoded(header, data, size, **base)

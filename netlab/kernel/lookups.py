@@ -12,6 +12,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from netlab.errors import KernelError
 from netlab.kernel import links, nfnetlink as nf, read
+from netlab.kernel.headers import endpoint
 from netlab.kernel.netlink import NLMSG_ERROR, Query, walk
 from netlab.kernel.read_sockets import to_connection
 
@@ -105,10 +106,11 @@ def find_connection(sock: _socket.socket, header: Header, *, identifier: int = 0
 
 
 def describe_connection(found: Connection) -> str:
-    """Return a conntrack entry much as ``conntrack -L`` prints it."""
-    words = [found.protocol, found.state] if found.state else [found.protocol]
-    for flow in (found.original, found.reply):
-        words += [f"src={flow.source}", f"dst={flow.destination}"]
-        words += [f"sport={flow.source_port}", f"dport={flow.destination_port}"] if flow.source_port else []
-    words += [f"mark={found.mark}"] if found.mark else []
-    return " ".join(words)
+    """Return a conntrack entry in words: the way there, and the way of the answers."""
+    ways = [
+        f"{endpoint(flow.source, flow.source_port)} → {endpoint(flow.destination, flow.destination_port)}"
+        for flow in (found.original, found.reply)
+    ]
+    name = f"{found.protocol} {found.state}".rstrip()
+    mark = f" mark {found.mark:#x}" if found.mark else ""
+    return f"{name} {ways[0]}, answers {ways[1]}{mark}"
