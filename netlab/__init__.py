@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from netlab.host import Host
+    from netlab.kubernetes.cluster import Cluster
     from netlab.lab import Lab
 
 __all__ = [
     "ClosedError",
+    "Cluster",
     "CommandError",
     "CommandTimeoutError",
     "Host",
@@ -43,11 +45,11 @@ __all__ = [
 
 
 #: Found when they are first asked for (PEP 562): `netlab ps` and `netlab shell` shall not wait for netlink.
-_LATER = {"Host": "netlab.host", "Lab": "netlab.lab"}
+_LATER = {"Cluster": "netlab.kubernetes.cluster", "Host": "netlab.host", "Lab": "netlab.lab"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import Lab or Host."""
+    """Import Lab, Host or Cluster."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LATER[name]), name)

@@ -101,12 +101,16 @@ def _pod(spec: Any, path: Path_) -> Iterator[Finding]:
     containers = spec.get("containers") or []
     if not containers:
         yield (*path, "containers"), "one container or more was expected"
+    if spec.get("initContainers"):
+        yield (*path, "initContainers"), "there are no init containers here; let the container's command do their work"
     yield from _unique([container.get("name") for container in containers], (*path, "containers"))
     for index, container in enumerate(containers):
         yield from _container(container, (*path, "containers", index))
 
 
 def _container(container: Any, path: Path_) -> Iterator[Finding]:
+    if container.get("volumeMounts"):
+        yield (*path, "volumeMounts"), "containers have no volumes here; a ConfigMap reaches them by env and envFrom"
     if not _LABEL.fullmatch(container.get("name") or ""):
         yield (*path, "name"), "small letters, digits and hyphens were expected"
     if wrong := workloads.refuse(container.get("image") or "", container.get("command") or ()):

@@ -28,8 +28,9 @@ _BY_IMAGE = {image: program for program, images in IMAGES.items() for image in i
 _PORTS = {ECHO: 8080, NGINX: 80}
 SLEEP = ("sleep", "infinity")
 
+# One process that stays the user it is: the sandbox's root may not call setgroups(), which nginx's workers do.
 _NGINX = """\
-daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr;
+daemon off; master_process off; user root; pid {folder}/nginx.pid; error_log stderr;
 events {{ worker_connections 64; }}
 http {{
     access_log off; default_type text/plain;

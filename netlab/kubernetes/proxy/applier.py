@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,7 @@ class Applier:
         (self._socket,) = host.namespace.sandbox.sockets(
             [host.name], (socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         )
+        weakref.finalize(self, self._socket.close)
         self._lock = threading.Lock()
 
     @property
@@ -104,20 +106,21 @@ class Applier:
             began = time.perf_counter()
             self.metrics.set("sync_proxy_rules_last_queued_timestamp_seconds", time.time(), **self._labels)
             why = self._reason()
-            warnings = self._full(state) if why else []
-            kind = "full" if why else "nothing"
+            warnings: list[str] = []
+            kind = "full"
             if not why:
                 kind, why = self._change(state)
+            if why:
+                warnings = self._full(state)
             self._sweep()
             if kind != "nothing":
                 self._seen = self._look()
             self._tally.follow(self._state, state, self._backend.rules)
-            warnings += self._answer(state)
             forgotten = self._forget(state)
             self._state = state
             done = Sync(kind, time.perf_counter() - began, why, tuple(warnings), forgotten)
             self._count(done)
-            return done
+            return replace(done, warnings=(*warnings, *self._answer(state)))
 
     def clean(self) -> None:
         """Take away all that the proxy made, and answer no more; a later sync starts afresh."""
@@ -173,11 +176,11 @@ class Applier:
         return warnings
 
     def _change(self, state: State) -> tuple[str, str]:
+        """Write what changed; return which kind of sync that is, and why it has to be a full one, if it has."""
         try:
             changed = self._backend.change(state)
         except CommandError as error:
             self._failed("iptables_partial_restore_failures" if self.mode == "iptables" else "nftables_sync_failures")
-            self._full(state)
             return "full", f"a partial sync failed: {error}"
         return ("partial" if changed else "nothing"), ""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from netlab.errors import CommandError
 from netlab.kernel.process import run
 from netlab.kubernetes.proxy import iptables, nftables
-from netlab.kubernetes.proxy.batches import FIRST, RULES, split_iptables, split_nft
+from netlab.kubernetes.proxy.batches import FIRST, RULES, split_iptables, split_nft, split_tables
 from netlab.kubernetes.proxy.iptables_fixed import CANARY, OWN_PREFIXES, SHARED_CHAINS
 from netlab.kubernetes.proxy.iptables_saved import read_saved
 from netlab.kubernetes.proxy.model import Family
@@ -70,12 +70,14 @@ class IptablesBackend:
         self.rules: iptables.Ruleset | None = None
         self._host = host
         self._tool = "iptables" if family is Family.IPV4 else "ip6tables"
+        #: Chains that should go, and that somebody else's rule leads to.
+        self._stuck: list[str] = []
 
     def full(self, state: State) -> list[str]:
         """Write every rule, whatever is there; return sentences on what had to be left out."""
         saved = read_saved(self._save())
         new = iptables.build(state, self.rules)
-        self.rules = None
+        self.rules, self._stuck = None, []
         there = saved.chains.get("nat", ())
         if not saved.chains:
             self._load(iptables.first(new), FIRST)
@@ -97,16 +99,19 @@ class IptablesBackend:
                 raise
             # Somebody else's rule may lead to a chain that has to go. The others must not suffer from that.
             self._load(start + iptables.full(new), batch)
-            return list(self._delete_each(stale))
-        return []
+            self._load("*nat\n" + "".join(f":{chain} - [0:0]\n" for chain in stale) + "COMMIT\n")
+            self._stuck = self._delete_each("nat", stale)
+        return [f"The chain {chain} stays, empty: a rule that is not the proxy's leads to it." for chain in self._stuck]
 
-    def _delete_each(self, stale: list[str]) -> Iterable[str]:
-        self._load("*nat\n" + "".join(f":{chain} - [0:0]\n" for chain in stale) + "COMMIT\n")
-        for chain in stale:
+    def _delete_each(self, table: str, chains: Iterable[str]) -> list[str]:
+        """Delete chains that are empty; return those to which somebody else's rule leads."""
+        stuck = []
+        for chain in chains:
             try:
-                self._load(f"*nat\n:{chain} - [0:0]\n-X {chain}\nCOMMIT\n")
+                self._load(f"*{table}\n:{chain} - [0:0]\n-X {chain}\nCOMMIT\n")
             except CommandError:
-                yield f"The chain {chain} is of no use any more, but stays: a rule that is not the proxy's leads to it."
+                stuck.append(chain)
+        return stuck
 
     def change(self, state: State) -> bool:
         """Write what leads from the last ruleset to this state's; say whether there was anything to write."""
@@ -119,16 +124,26 @@ class IptablesBackend:
         return bool(text)
 
     def sweep(self) -> bool:
-        """Do nothing: in this mode chains are deleted at once."""
-        return False
+        """Try again to delete what could not be deleted; say whether any of it went."""
+        before = len(self._stuck)
+        self._stuck = self._delete_each("nat", self._stuck)
+        return len(self._stuck) < before
 
     def clean(self) -> None:
         """Take every rule away, those of an earlier proxy too."""
         saved = read_saved(self._save())
         text = iptables.clean(saved.chains, saved.jumps)
-        if text:
-            self._load(text)
-        self.rules = None
+        self.rules, self._stuck = None, []
+        try:
+            if text:
+                self._load(text)
+        except CommandError:
+            # Some tables may be done already.
+            saved = read_saved(self._save())
+            text = iptables.clean(saved.chains, saved.jumps)
+            self._load("".join(line for line in text.splitlines(keepends=True) if not line.startswith("-X ")))
+            for table, lines in split_tables(text):
+                self._delete_each(table, [line.split()[1] for line in lines if line.startswith("-X ")])
 
     def _save(self) -> str:
         return self._host.run(f"{self._tool}-save", check=True).stdout

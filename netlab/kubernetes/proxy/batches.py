@@ -44,7 +44,7 @@ _ELEMENT = " element "
 def split_iptables(text: str, rules: int = RULES) -> str:
     """Return a text for ``iptables-restore --noflush`` that does the same, ``rules`` lines a transaction at most."""
     parts: list[str] = []
-    for table, lines in _tables(text):
+    for table, lines in split_tables(text):
         for batch in _pack(_iptables_units(lines), rules):
             parts += (f"*{table}\n", *batch, "COMMIT\n")
     return "".join(parts)
@@ -59,7 +59,8 @@ def split_nft(script: str, lines: int = LINES) -> list[str]:
     return ["".join(batch) for batch in _pack(_nft_units(found), lines)]
 
 
-def _tables(text: str) -> Iterator[tuple[str, list[str]]]:
+def split_tables(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each table of a text, with the lines between its name and COMMIT."""
     table, lines = "", list[str]()
     for line in text.splitlines(keepends=True):
         if line.startswith("*"):

@@ -1,0 +1,145 @@
+"""The machines of a cluster: nodes on their underlay, as objects and as Hosts, and the network between their pods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from netlab.errors import InvalidInputError
+from netlab.kernel import check
+from netlab.kubernetes.controllers import node_conditions
+from netlab.kubernetes.manifests import Key
+from netlab.kubernetes.networks import NETWORKS, Member, make_network
+from netlab.kubernetes.node import Node, bridge_conflist
+from netlab.kubernetes.proxy.settings import MODES
+from netlab.kubernetes.ranges import ServiceRanges, read_ranges, subnet
+from netlab.kubernetes.schemas import KUBERNETES
+from netlab.kubernetes.underlay import Underlay
+
+if TYPE_CHECKING:
+    from netlab.kernel.values import IPNetwork
+    from netlab.kubernetes.store import Store
+    from netlab.lab import Lab
+
+#: The MTU of the underlay's cables, in bytes.
+MTU = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a cluster was asked to be."""
+
+    network: str
+    proxy: str
+    pod_networks: tuple[IPNetwork, ...]
+    service_ranges: ServiceRanges
+    proxy_config: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, options: dict[str, Any]) -> Settings:
+        """Check the options of `Cluster`; raises InvalidInputError."""
+        known = {"network", "proxy", "pod_cidr", "service_cidr", "proxy_config"}
+        if unknown := set(options) - known:
+            more = ", ".join(sorted([*known, "name", "privileged", "progress"]))
+            raise InvalidInputError(f"A cluster has the options {more}; not {', '.join(sorted(unknown))}.")
+        network, proxy = options.get("network", "routed"), options.get("proxy", "iptables")
+        if network not in NETWORKS:
+            raise InvalidInputError(f"The network must be one of {', '.join(NETWORKS)}; {network!r} is not.")
+        if proxy not in MODES:
+            raise InvalidInputError(f"The proxy must be one of {', '.join(MODES)}; {proxy!r} is not.")
+        pods = read_ranges(options.get("pod_cidr", "10.244.0.0/16"), "The range of pods (pod_cidr)")
+        services = read_ranges(options.get("service_cidr", "10.96.0.0/16"), "The range of Services (service_cidr)")
+        if [each.version for each in pods] != [each.version for each in services]:
+            raise InvalidInputError(
+                f"pod_cidr and service_cidr must have the same families in the same order; not {pods} and {services}."
+            )
+        if any(one.version == other.version and one.overlaps(other) for one in pods for other in services):
+            raise InvalidInputError(f"pod_cidr and service_cidr overlap: {pods} and {services}.")
+        config = {
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "mode": proxy,
+            "clusterCIDR": ",".join(str(network) for network in pods),
+            **(options.get("proxy_config") or {}),
+        }
+        return cls(network, proxy, pods, ServiceRanges(services), config)
+
+
+class Machines:
+    """Adds, removes and fails nodes, and keeps the network between them."""
+
+    def __init__(self, lab: Lab, store: Store, settings: Settings) -> None:
+        """Build the underlay; there are no nodes yet."""
+        self.lab, self.store, self.settings = lab, store, settings
+        self.underlay = Underlay(lab, tuple(network.version for network in settings.pod_networks))
+        self.network = make_network(settings.network, settings.pod_networks)
+        self.nodes: dict[str, Node] = {}
+
+    def add(self, name: str) -> Node:
+        """Add a machine and its Node object; it has no proxy yet."""
+        check.host_name(name)
+        if name in self.nodes:
+            raise InvalidInputError(f"There is a node {name!r} already; choose another name.")
+        used = {node.number for node in self.nodes.values()}
+        number = next(number for number in range(1, 1 << 16) if number not in used)
+        ranges = tuple(subnet(network, number) for network in self.settings.pod_networks)
+        host = self.lab.add_host(name)
+        try:
+            self.underlay.plug_in(host, number)
+            member = Member(name, number, host, self.underlay.node_addresses(number), ranges)
+            node = Node(member, bridge_conflist(name, ranges, MTU - self.network.overhead))
+            node.furnish(self.settings.pod_networks)
+            self.network.prepare(member)
+        except BaseException:
+            self.lab.remove_host(name)
+            raise
+        self.nodes[name] = node
+        self.store.put(self._object(node))
+        return node
+
+    def _object(self, node: Node) -> dict[str, Any]:
+        addresses = [{"type": "InternalIP", "address": str(address)} for address in node.addresses.values()]
+        ranges = [str(range_) for range_ in node.pod_ranges]
+        status = {
+            "addresses": [*addresses, {"type": "Hostname", "address": node.name}],
+            "conditions": node_conditions(ready=True),
+            "nodeInfo": {"kubeletVersion": f"v{KUBERNETES}.2"},
+        }
+        labels = {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux"}
+        metadata = {"name": node.name, "labels": labels}
+        return {
+            "kind": "Node",
+            "metadata": metadata,
+            "spec": {"podCIDR": ranges[0], "podCIDRs": ranges},
+            "status": status,
+        }
+
+    def connect(self) -> None:
+        """Let the network bring every ready node to the state that it should have."""
+        ready = [node.member for node in self.nodes.values() if node.ready]
+        for member in ready:
+            self.network.reconcile(member, [other for other in ready if other is not member])
+
+    def remove(self, node: Node) -> None:
+        """Take a machine away with its object; its pods have ended before."""
+        self.network.leave(node.member)
+        del self.nodes[node.name]
+        self.store.remove(Key("Node", "", node.name))
+        self.lab.remove_host(node.host)
+        self.connect()
+
+    def fail(self, node: Node) -> None:
+        """Cut a machine's power; its pods are cut off by the kubelet."""
+        node.ready = False
+        self.network.leave(node.member)
+        node.host.set_link("eth0", up=False)
+        self.connect()
+
+    def recover(self, node: Node) -> None:
+        """Switch a machine on again."""
+        node.host.set_link("eth0", up=True)
+        for version in node.addresses:
+            node.host.replace_route("default", via=str(self.underlay.gateway(version)))
+        node.ready = True
+        self.network.prepare(node.member)
+        self.connect()
