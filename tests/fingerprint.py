@@ -22,7 +22,8 @@ Fingerprint = dict[str, tuple[str, ...]]
 #: Words that change by themselves: how long what was learnt is still valid, and the timers of bridges.
 _CLOCKS = re.compile(r"(valid_lft|preferred_lft|expires|\w+_timer) +\S+")
 _WORD = re.compile(r"[\s/@:=]+")
-_ENGINE = re.compile(r"docker\d+|podman\d+|cni-podman\d+|br-[0-9a-f]{12}")
+#: The bridges and cables of container engines; the names of ours are longer, and never on the machine.
+_ENGINE = re.compile(r"\b(?:docker\d+|podman\d+|cni-podman\d+|br-[0-9a-f]{12}|veth[0-9a-f]{7})\b")
 _COMMANDS = {
     "links": ("ip", "-o", "-d", "link"),
     "addresses": ("ip", "-o", "addr"),
@@ -68,7 +69,7 @@ def differences(before: Fingerprint, after: Fingerprint) -> str:
 
 def _foreign(lines: Fingerprint) -> set[str]:
     """Return the interfaces and mounts of a container engine that works on this machine at the same time."""
-    bridges = {word for line in lines["links"] for word in _WORD.split(line) if _ENGINE.fullmatch(word)}
+    bridges = {name for topic in ("links", "sysctls") for line in lines[topic] for name in _ENGINE.findall(line)}
     ports = {_WORD.split(line)[1] for line in lines["links"] if bridges & set(_WORD.split(line))}
     return bridges | ports | {"docker", "containers"}
 

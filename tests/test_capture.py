@@ -90,7 +90,7 @@ def test_an_interface_may_go_down_and_up(pair: Pair) -> None:
 
 
 def test_the_file_is_what_wireshark_reads(pair: Pair, tmp_path: Path) -> None:
-    """Wireshark's tshark opens the pcapng file without a warning and sees the same packets, interfaces and directions."""
+    """Wireshark's tshark opens the file without a warning and sees the same packets, interfaces and directions."""
     red, blue = pair
     path = tmp_path / "red.pcapng"
     with blue.serve(80), red.capture("eth0", path=path) as seen:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 from fingerprint import until
 
-from netlab import Lab
+from netlab import Lab, watch
+from netlab.watch import _drain
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
     from netlab import Host
@@ -141,11 +143,20 @@ def seen_last(seen: Seen, picture: Snapshot) -> Snapshot:
     return picture
 
 
-def test_a_thousand_flaps_end_in_the_true_picture(pair: tuple[Host, Host], seen: Seen) -> None:
+def test_a_thousand_flaps_end_in_the_true_picture(
+    pair: tuple[Host, Host], seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After 1,000 changes faster than the watcher reads, with events lost, the last snapshot is the truth."""
     red, blue = pair
     lab = red.lab
-    stalled, resume = threading.Event(), threading.Event()
+    stalled, resume, lost = threading.Event(), threading.Event(), threading.Event()
+
+    def drain(sock: socket.socket, nsids: set[int]) -> bool:
+        if overflowed := _drain(sock, nsids):
+            lost.set()
+        return overflowed
+
+    monkeypatch.setattr(watch, "_drain", drain)
 
     def stall(_: Snapshot) -> None:
         stalled.set()
@@ -166,6 +177,7 @@ def test_a_thousand_flaps_end_in_the_true_picture(pair: tuple[Host, Host], seen:
     blue.add_bridge("last")
     resume.set()
     seen.wait(lambda p: p["red"].interface("eth0").mtu == 1300 and any(i.name == "last" for i in p["blue"].interfaces))
+    assert lost.is_set()
     assert lab.watcher.full_reads > before
     subscription.close()
 

@@ -33,6 +33,8 @@ class Loop:
         wake, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # Python's own handler would let a command in the lab end it: without one, no signal from inside reaches us.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.wake = wake
         self.selector = selectors.DefaultSelector()
         for source, action in ((control, self.serve), (listener, self.admit), (owner, self.end), (wake, self.woken)):
