@@ -50,12 +50,12 @@ def picture(drawing: Drawing) -> Picture:
     """Return the live picture of a drawing."""
     text = dot(drawing)
     layout = lay_out(text)
-    root = _build(drawing, layout)
+    root, _ = base(drawing, layout)
     root.set("class", "nl live")
     root.set("aria-label", pen.clean(drawing.scene.sentence))
-    leaves = {e.get("data-nl-id", ""): _text(e) for e in _leaves(root)}
+    leaves = {e.get("data-nl-id", ""): text_of(e) for e in _leaves(root)}
     labels = {e.get("data-nl-id", ""): e.get("aria-label", "") for e in root.iter("g") if e.get("data-nl-id")}
-    return Picture(text, _text(root), leaves, labels, layout.width + 2 * _MARGIN, layout.height + 2 * _MARGIN)
+    return Picture(text, text_of(root), leaves, labels, layout.width + 2 * _MARGIN, layout.height + 2 * _MARGIN)
 
 
 def static(drawing: Drawing, key: str = "", *, closed: bool = False) -> str:
@@ -63,7 +63,7 @@ def static(drawing: Drawing, key: str = "", *, closed: bool = False) -> str:
 
     ``key`` goes into the ids of the SVG, so that two of them can stand in one page.
     """
-    root = _build(drawing, lay_out(dot(drawing)))
+    root, _ = base(drawing, lay_out(dot(drawing)))
     root.set("class", "nl static")
     root.set("data-nl-key", key)
     key = f"nl-{key or 'picture'}"
@@ -77,7 +77,7 @@ def static(drawing: Drawing, key: str = "", *, closed: bool = False) -> str:
     root.set("aria-labelledby", f"{key}-t {key}-d")
     for place, element in enumerate((head, about, style)):
         root.insert(place, element)
-    return _text(root)
+    return text_of(root)
 
 
 def _leaves(element: ET.Element) -> Iterator[ET.Element]:
@@ -89,11 +89,13 @@ def _leaves(element: ET.Element) -> Iterator[ET.Element]:
             yield from _leaves(child)
 
 
-def _text(element: ET.Element) -> str:
+def text_of(element: ET.Element) -> str:
+    """Return an element as markup."""
     return ET.tostring(element, encoding="unicode")
 
 
-def _build(drawing: Drawing, layout: Layout) -> ET.Element:
+def base(drawing: Drawing, layout: Layout) -> tuple[ET.Element, ET.Element]:
+    """Return the root of a picture, and the group in it whose coordinates are those of the layout."""
     width, height = max(layout.width, 96) + 2 * _MARGIN, layout.height + 2 * _MARGIN
     attributes = {
         "xmlns": SVG,
@@ -107,13 +109,13 @@ def _build(drawing: Drawing, layout: Layout) -> ET.Element:
     root = ET.Element("svg", attributes)
     body = ET.SubElement(root, "g", {"transform": f"translate({pen.number(_MARGIN)} {pen.number(_MARGIN)})"})
     if not drawing.cards:
-        pen.write(body, (0, 14), "no hosts yet", 12, fill="muted")
+        pen.write(body, (0, 4), "no hosts yet", 12, fill="muted")
     for number, name in enumerate(drawing.cards):
         if not drawing.scene[name].gone:
             _host(body, drawing, name, layout.places[number])
     for cable, course in courses(drawing, layout):
         draw_cable(body, cable, course)
-    return root
+    return root, body
 
 
 def _host(body: ET.Element, drawing: Drawing, name: str, place: Point) -> None:
