@@ -110,7 +110,7 @@ class DetailPanel {
 /** @param {[string, number, number][]} counters */
 function counterTable(counters) {
   const cells = (/** @type {string} */ tag, /** @type {string[]} */ texts) => html("tr", "", ...texts.map((text) => html(tag, "", text)));
-  const head = html("thead", "", cells("th", ["", "received", "sent"]));
+  const head = html("thead", "", cells("th", ["since it was made", "received", "sent"]));
   const rows = counters.map(([name, received, sent]) => cells("td", [name, received.toLocaleString("en"), sent.toLocaleString("en")]));
   return html("table", "nl-counters", head, html("tbody", "", ...rows));
 }

@@ -47,15 +47,41 @@ function makeButtons(root) {
   for (const el of root.querySelectorAll("[data-nl-id]")) {
     const host = el.classList.contains("host");
     el.setAttribute("role", host ? "group" : "button");
-    if (host) el.setAttribute("aria-roledescription", "host");
     el.setAttribute("tabindex", "-1");
+    // A title in it would count as its text; it is put in while the mouse is there.
+    el.querySelector(":scope > title")?.remove();
+    if (host) el.setAttribute("aria-roledescription", "host");
+    else nameByText(el);
   }
+}
+
+/** A button is called what is written on it; the sentence describes it. @param {Element} el */
+function nameByText(el) {
+  const texts = [...el.querySelectorAll("text")];
+  if (!texts.length) return;
+  // Without a space between them, two texts would be read as one word.
+  for (const text of texts) text.after(" ");
+  const written = texts.map((text) => text.textContent).join(" ");
+  el.setAttribute("aria-description", el.getAttribute("aria-label") ?? "");
+  el.setAttribute("aria-label", written);
+}
+
+/** Show what a thing is while the mouse is on it. @param {HTMLElement} stage */
+function tooltips(stage) {
+  const title = document.createElementNS(SVG_NS, "title");
+  stage.addEventListener("pointerover", (event) => {
+    const el = /** @type {Element} */ (event.target).closest("[data-nl-id]");
+    title.textContent = el?.getAttribute("aria-description") ?? el?.getAttribute("aria-label") ?? "";
+    if (el) el.prepend(title);
+  });
+  stage.addEventListener("pointerleave", () => title.remove());
 }
 
 class PictureView {
   /** @param {HTMLElement} stage */
   constructor(stage) {
     this.stage = stage;
+    tooltips(stage);
     /** @type {SVGElement | null} */
     this.svg = null;
     this.base = "";
@@ -100,9 +126,8 @@ class PictureView {
     this.patched = new Set(Object.keys(fragments));
     for (const [id, label] of Object.entries(patch.labels ?? {})) {
       const el = byId(this.svg, id);
-      el?.setAttribute("aria-label", label);
-      const title = el?.querySelector(":scope > title");
-      if (title) title.textContent = label;
+      if (!el?.classList.contains("host")) continue;
+      el.setAttribute("aria-label", label);
     }
   }
 
