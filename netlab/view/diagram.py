@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from netlab.kernel.values import Snapshot
 
 _STATIC = Path(__file__).with_name("static")
-_MODULES = ("picture.js", "marks.js", "keyboard.js", "finding.js", "rates.js", "details.js", "diagram.js")
+_MODULES = ("picture.js", "marks.js", "keyboard.js", "finding.js", "rates.js", "details.js", "still.js", "diagram.js")
 #: One module for the browser; the order of the files does not matter to it.
 ESM = "\n".join((_STATIC / name).read_text("utf-8") for name in _MODULES)
 CSS = (_STATIC / "diagram.css").read_text("utf-8") + theme.live_css()
