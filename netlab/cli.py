@@ -19,6 +19,8 @@ _MODULES = {
     "doctor": "netlab.doctor",
     "bench": "netlab.bench",
     "proxy": "netlab.kubernetes.proxy.cli",
+    "course": "netlab.course.cli",
+    "progress": "netlab.course.progress",
 }
 
 

@@ -1,0 +1,106 @@
+"""The lab of one attempt: its hosts by their role, and the names and addresses that this attempt has."""
+
+from __future__ import annotations
+
+import random
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from netlab.errors import CommandError, InvalidInputError, NotFoundError
+from netlab.lab import Lab
+
+if TYPE_CHECKING:
+    from netlab.course.values import Work
+    from netlab.host import Host
+
+_NAMES = (
+    "ada",
+    "ben",
+    "cleo",
+    "dora",
+    "emil",
+    "finn",
+    "gita",
+    "hugo",
+    "ines",
+    "juri",
+    "kaya",
+    "leo",
+    "mona",
+    "nils",
+    "olga",
+)
+#: Seconds that the commands of a solution or fault may take together in one host.
+_PATIENCE = 20.0
+
+
+class Scene:
+    """A lab whose hosts have roles; the seed decides what they and their networks are called.
+
+    ``values`` holds what `fill` puts into texts: each role's host name, and what the setup adds.
+    """
+
+    def __init__(self, key: str, seed: str) -> None:
+        """Make an empty lab; equal seeds give equal names and addresses."""
+        # Not for secrets: the same attempt shall look the same after a restart.
+        self.random = random.Random(f"{key} {seed}")  # noqa: S311
+        self.lab = Lab(key)
+        self.values: dict[str, str] = {}
+        self._names = self.random.sample(_NAMES, len(_NAMES))
+        self._networks = [
+            IPv4Network((10 << 24 | second << 16 | third << 8, 24))
+            for second, third in zip(
+                self.random.sample(range(16, 120), 16), self.random.sample(range(1, 250), 16), strict=True
+            )
+        ]
+        self._roles: dict[str, str] = {}
+
+    def add_hosts(self, *roles: str) -> list[Host]:
+        """Add a host for each role, with ``lo`` up, forwarding and rp_filter off."""
+        hosts = []
+        for role in roles:
+            host = self.lab.add_host(self._names.pop())
+            host.set_link("lo", up=True)
+            # A new namespace may inherit these from the machine.
+            for key in ("ip_forward", "conf.all.rp_filter", "conf.default.rp_filter"):
+                host.sysctl[f"net.ipv4.{key}"] = 0
+            self._roles[role] = self.values[role] = host.name
+            hosts.append(host)
+        return hosts
+
+    def network(self) -> IPv4Network:
+        """Return a /24 of 10.0.0.0/8 that this scene has not used yet."""
+        return self._networks.pop()
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The names of the hosts by their role."""
+        return dict(self._roles)
+
+    def host(self, role: str) -> Host:
+        """Return the host that plays a role; raises NotFoundError, also when the reader has removed it."""
+        if role not in self._roles:
+            raise NotFoundError(f"There is no role {role!r} here. There are: {', '.join(self._roles)}.")
+        return self.lab.host(self._roles[role])
+
+    def fill(self, text: str) -> str:
+        """Put this attempt's names and addresses in for ``{role}`` and ``{value}``; raises InvalidInputError."""
+        try:
+            return text.format_map(self.values)
+        except (KeyError, ValueError, IndexError) as error:
+            raise InvalidInputError(f"{text!r} names what this scene has not: {error}.") from None
+
+    def work(self, work: Work, *, checked: bool = True) -> None:
+        """Run commands in the hosts, by their role; raises CommandError at the first line that fails if ``checked``."""
+        for role, script in work.items():
+            options = "-ec" if checked else "-c"
+            result = self.host(role).run("bash", options, self.fill(script), timeout=_PATIENCE)
+            if checked and not result.ok:
+                raise CommandError(
+                    f"In {self.values[role]}: {result.stderr.strip() or result.stdout.strip()}",
+                    returncode=result.returncode,
+                )
+
+    def close(self) -> None:
+        """End the lab; may be called twice."""
+        self.lab.close()
