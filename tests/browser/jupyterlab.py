@@ -137,7 +137,8 @@ class Notebook:
         """Return the cells as they are on disk."""
         import nbformat  # noqa: PLC0415 - only here
 
-        return list(nbformat.read(self.server.folder / self.name, as_version=4).cells)
+        found = nbformat.read(self.server.folder / self.name, as_version=4)  # type: ignore[no-untyped-call]
+        return list(found.cells)
 
     def cell(self, text: str) -> Locator:
         """Return the code cell that has a text in its source."""

@@ -103,7 +103,7 @@ def test_the_saved_notebook_keeps_the_last_picture(notebook: Notebook, tmp_path:
     expect(notebook.picture().locator('[data-nl-id="if:red/eth0"]')).to_contain_text("DOWN", timeout=SOON)
     notebook.page.wait_for_timeout(2_500)  # the still picture is renewed every two seconds at most
     notebook.save()
-    saved = nbformat.read(notebook.server.folder / CHAPTER, as_version=4)
+    saved = nbformat.read(notebook.server.folder / CHAPTER, as_version=4)  # type: ignore[no-untyped-call]
     (cell,) = (cell for cell in saved.cells if cell.id == "lab")
     pictures = [output["data"]["image/svg+xml"] for output in cell.outputs if "image/svg+xml" in output.get("data", {})]
     assert len(pictures) == 1
@@ -166,7 +166,7 @@ def test_screenshot_for_the_readme(page: Page, server: Server, tmp_path: Path) -
     opened.show("as seen:").locator(".cm-content").click()
     page.keyboard.press("Control+Enter")
     opened.await_idle()
-    opened.scroll(500)
+    opened.scroll(260)
     opened.type_into_terminal("netlab shell one-packet/red")
     opened.type_into_terminal("ip link set eth0 down")
     page.wait_for_timeout(2_500)  # the marks of the change have gone

@@ -23,7 +23,7 @@ SECONDS = 60
 
 def read(chapter: Path) -> Any:
     """Return a chapter as nbformat has it."""
-    return nbformat.read(chapter, as_version=nbformat.NO_CONVERT)
+    return nbformat.read(chapter, as_version=nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
 
 
 def tags(cell: Any) -> list[str]:
@@ -64,9 +64,15 @@ class Run:
         return "".join(parts)
 
 
-def run(chapter: Path, folder: Path, work: dict[str, str] | None = None) -> Run:
-    """Run a chapter in a new kernel, with commands put into some of its exercises; raises CellExecutionError."""
+def run(chapter: Path, folder: Path, work: dict[str, str] | None = None, until: str = "") -> Run:
+    """Run a chapter in a new kernel, with commands put into some of its exercises; raises CellExecutionError.
+
+    ``until`` is the id of a cell after which it ends.
+    """
     notebook = read(chapter)
+    if until:
+        (last,) = (number for number, cell in enumerate(notebook.cells) if cell.id == until)
+        notebook.cells = notebook.cells[: last + 1]
     for cell in notebook.cells:
         if cell.id in (work or {}):
             first = cell.source.splitlines()[0]
@@ -77,7 +83,7 @@ def run(chapter: Path, folder: Path, work: dict[str, str] | None = None) -> Run:
 
     def note_kernel(**_: object) -> None:
         if not done.kernel and client.km is not None:
-            done.kernel = client.km.provisioner.pid
+            done.kernel = getattr(client.km.provisioner, "pid", 0)
 
     client.on_cell_execute = note_kernel
     client.execute(env=environment)

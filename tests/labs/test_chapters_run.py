@@ -102,7 +102,8 @@ def test_solutions_pass(chapter: Path, tmp_path: Path) -> None:
 def test_mistakes_are_told(stem: str, exercise: str, commands: str, words: str, tmp_path: Path) -> None:
     """A usual mistake does not pass, and the check says what gives it away."""
     chapter = LABS / f"{stem}.ipynb"
-    text = run(chapter, tmp_path, {exercise: commands}).text(check_of(chapter, exercise))
+    check = check_of(chapter, exercise)
+    text = run(chapter, tmp_path, {exercise: commands}, until=check).text(check)
     assert not passed(text)
     assert words in text
 
@@ -111,7 +112,8 @@ def test_mistakes_are_told(stem: str, exercise: str, commands: str, words: str, 
 def test_other_ways_pass(stem: str, exercise: str, commands: str, tmp_path: Path) -> None:
     """A check looks at the effect: what works is right, however it was done."""
     chapter = LABS / f"{stem}.ipynb"
-    assert passed(run(chapter, tmp_path, {exercise: commands}).text(check_of(chapter, exercise)))
+    check = check_of(chapter, exercise)
+    assert passed(run(chapter, tmp_path, {exercise: commands}, until=check).text(check))
 
 
 def test_numbers_of_chapter_01(tmp_path: Path) -> None:
