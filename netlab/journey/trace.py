@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +60,8 @@ def trace(lab: Lab, client: str, destination: str, options: Options) -> Journey:
             outcomes = _send(prober, family, options.timeout)
             _settle(tap)
         evidence.collect()
-        return Assembler(evidence, tap, family).assemble(lab.name, target, outcomes, started)
+        journey = Assembler(evidence, tap, family).assemble(lab.name, target, outcomes, started)
+    return dataclasses.replace(journey, snapshot=lab.snapshot())
 
 
 def _target(lab: Lab, client: str, destination: str, options: Options) -> Target:

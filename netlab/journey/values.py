@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netlab.kernel.headers import Header, Outer  # noqa: TC001 - reading JSON needs the types of the fields
 from netlab.kernel.packets import Packet, write_pcapng
 from netlab.kernel.serial import from_json, to_json
+from netlab.kernel.values import Snapshot  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     import os
@@ -137,7 +138,8 @@ class Journey:
     ``path`` are the hosts that the request passed. ``nat`` are the rewrites of both directions, ``packets`` what was
     captured, ``answers`` who took the requests. ``ok`` is True when the answer reached the client. ``reply`` is the
     beginning of the answer, ``error`` the errno that the client's socket returned. ``legacy`` names hosts with rules
-    of legacy iptables, which the kernel does not report; ``notes`` says what else the reader should know.
+    of legacy iptables, which the kernel does not report; ``notes`` says what else the reader should know. ``snapshot``
+    is the lab as it was right after the packet; a notebook draws the way over it.
     """
 
     lab: str
@@ -157,6 +159,7 @@ class Journey:
     error: str = ""
     legacy: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    snapshot: Snapshot | None = None
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -203,6 +206,15 @@ class Journey:
         what = f"{self.protocol} to {self.destination}" + (f" port {self.port}" if self.port else "")
         end = self.drop.reason if self.drop else ("answered" if self.ok else "no answer")
         return f"<Journey from {self.client}, {what}, {len(self.steps)} steps: {end}>"
+
+    def _ipython_display_(self, **options: Any) -> None:
+        """Show it in a notebook: the way over the picture, and the table of its steps."""
+        if self.snapshot is None:
+            print(self)  # noqa: T201 - as IPython would print it
+            return
+        from netlab.view.journey import JourneyView  # noqa: PLC0415 - a journey without a notebook needs no widgets
+
+        JourneyView(self)._ipython_display_(**options)
 
     def pcap(self, path: str | os.PathLike[str]) -> Path:
         """Write the captured packets to a pcapng file, the rules they met as comments; return its path.

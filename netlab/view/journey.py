@@ -1,0 +1,168 @@
+"""A journey on screen: the way of the packet over the picture of the lab, and below it the table of all steps."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import anywidget
+import traitlets
+from IPython.display import display
+
+from netlab.errors import InvalidInputError
+from netlab.view import pen, theme
+from netlab.view.drawing import dot, draw
+from netlab.view.layout import lay_out
+from netlab.view.notebook import in_kernel
+from netlab.view.route import Places, paint, trail
+from netlab.view.scene import to_scene
+from netlab.view.still import Still
+from netlab.view.svg import base, text_of
+
+if TYPE_CHECKING:
+    from netlab.journey.values import Journey, Step
+    from netlab.kernel.values import Snapshot
+
+_STATIC = Path(__file__).with_name("static")
+#: A lab with more hosts than this is shown with the hosts of the journey only.
+_MANY = 12
+_LINE, _MARGIN, _TABLE_WIDTH = 15.0, 12.0, 760.0
+
+
+class JourneyView(anywidget.AnyWidget):
+    """Show a journey: play, step through it, or choose a row; a place in the picture and its row light together."""
+
+    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("still.js", "journey.js"))
+    _css = (_STATIC / "journey.css").read_text("utf-8") + theme.live_css()
+    key = traitlets.Unicode().tag(sync=True)
+    title = traitlets.Unicode().tag(sync=True)
+    svg = traitlets.Unicode().tag(sync=True)
+    rows: Any = traitlets.List().tag(sync=True)
+    end = traitlets.Dict(help="ok, text: what came of it").tag(sync=True)
+
+    def __init__(self, journey: Journey) -> None:
+        """Draw it once; a journey does not change."""
+        if journey.snapshot is None:
+            raise InvalidInputError(
+                "This journey holds no snapshot of its lab, so that there is nothing to draw it on."
+            )
+        self._journey = journey
+        self._still: Still | None = None
+        key = secrets.token_hex(4)
+        super().__init__(
+            key=key,
+            title=repr(journey).strip("<>").rpartition(", ")[0],
+            svg=to_svg(journey, "live", key),
+            rows=[_row(step) for step in journey.steps if step.kind != "drop"],
+            end={"ok": journey.drop is None, "text": outcome(journey)},
+        )
+
+    def open(self) -> None:
+        """Open the line to the browser; outside of a notebook there is none."""
+        if in_kernel():
+            super().open()
+
+    def _ipython_display_(self, **_: Any) -> None:
+        words = str(self._journey)
+        bundle = self._repr_mimebundle_()
+        picture = to_svg(self._journey, "static", self.key)
+        if bundle is None or not in_kernel():
+            display({"image/svg+xml": picture, "text/plain": words}, raw=True)  # type: ignore[no-untyped-call]
+            return
+        data, metadata = bundle
+        display(data | {"text/plain": words}, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+        self._still = Still(f"netlab-{self.key}", lambda: (picture, self.title))
+
+
+def outcome(journey: Journey) -> str:
+    """Return what came of it, in a sentence."""
+    if journey.drop is None:
+        return f"An answer came back to {journey.client}." if journey.ok else "The request arrived."
+    what = "reply" if journey.drop.leg == "reply" else "request"
+    deduced = " This is a deduction from the evidence." if journey.drop.deduced else ""
+    return f"The {what} ended in {journey.drop.host}: {journey.drop.reason}.{deduced}"
+
+
+def to_svg(journey: Journey, kind: str = "static", key: str = "") -> str:
+    """Return the picture of a journey; a "static" one holds the table and its style sheet too."""
+    assert journey.snapshot is not None  # noqa: S101 - the caller has looked
+    drawing = draw(to_scene(_shown(journey, journey.snapshot)))
+    layout = lay_out(dot(drawing))
+    root, body = base(drawing, layout)
+    touched = {step.host for step in journey.steps}
+    for group in body.iter("g"):
+        if group.get("class", "").startswith("host") and group.get("data-nl-id", "")[5:] not in touched:
+            group.set("class", f"{group.get('class')} nl-off")
+    hops, pieces = trail(journey, Places(drawing, layout))
+    paint(body, hops, pieces)
+    root.set("class", f"nl {kind} nl-journey")
+    root.set("aria-label", pen.clean(f"{repr(journey).strip('<>')}"))
+    if kind == "static":
+        root.set("data-nl-key", key)
+        _write_table(root, journey)
+        style = ET.Element("style")
+        style.text = theme.static_css() + ".nl-off{opacity:.5}"
+        root.insert(0, style)
+    return text_of(root)
+
+
+def _shown(journey: Journey, snapshot: Snapshot) -> Snapshot:
+    """Return the part of a large lab that the journey is about."""
+    if len(snapshot.hosts) <= _MANY:
+        return snapshot
+    import dataclasses  # noqa: PLC0415 - needed here alone
+
+    touched = {step.host for step in journey.steps}
+    return dataclasses.replace(snapshot, hosts=tuple(host for host in snapshot.hosts if host.name in touched))
+
+
+def _write_table(root: ET.Element, journey: Journey) -> None:
+    """Write the steps below the picture, so that a saved notebook tells the same."""
+    width, height = float(root.get("width", "0")), float(root.get("height", "0"))
+    rows = [_row(step) for step in journey.steps if step.kind != "drop"]
+    table = ET.SubElement(root, "g", {"class": "nl-table"})
+    y = height + _LINE
+    for row in rows:
+        ink = "svcline" if row["rewritten"] else "badline" if row["stopped"] else "ink"
+        pen.write(table, (_MARGIN + 18, y), str(row["number"]), 10, "mono", anchor="end", fill="muted")
+        for x, text in ((26, row["host"]), (120, row["where"]), (300, row["what"])):
+            pen.write(table, (_MARGIN + x, y), text[:96], 10, "mono", fill=ink)
+        y += _LINE
+    pen.write(table, (_MARGIN, y + 4), outcome(journey)[:130], 11, "bold", fill="ink" if journey.ok else "badline")
+    size = pen.number(max(width, _TABLE_WIDTH)), pen.number(y + 2 * _LINE)
+    root.set("width", size[0])
+    root.set("height", size[1])
+    root.set("viewBox", f"0 0 {size[0]} {size[1]}")
+
+
+def _row(step: Step) -> dict[str, Any]:
+    """Return a step as a row of the table."""
+    if step.kind in {"in", "out"}:
+        where = f"{step.interface} {step.kind}"
+    elif step.table:
+        where = f"{step.table} {step.chain}" + (f" #{step.position}" if step.position else "")
+    else:
+        where = step.hook or step.interface
+    flow = ""
+    if step.rewritten:
+        flow = f"{step.before} ⇒ {step.after}"
+    elif step.after is not None:
+        flow = str(step.after)
+    return {
+        "number": step.number,
+        "time": f"{step.offset_ns / 1e6:.3f}",
+        "leg": step.leg,
+        "packet": step.packet,
+        "host": step.host,
+        "where": where,
+        "rule": step.rule or step.conntrack,
+        "flow": flow,
+        "what": " ".join(word for word in (step.verdict, flow if step.rewritten else "", step.rule) if word),
+        "verdict": step.verdict,
+        "outer": str(step.outer) if step.outer is not None else "",
+        "observed": step.observed,
+        "rewritten": step.rewritten,
+        "stopped": step.verdict in {"DROP", "REJECT"},
+    }

@@ -1,0 +1,190 @@
+// A journey: the picture with the way on it, and the table. The table is the text; the picture repeats it.
+
+/**
+ * @typedef {{number: number, time: string, leg: string, packet: string, host: string, where: string, rule: string, flow: string, verdict: string, outer: string, observed: boolean, rewritten: boolean, stopped: boolean}} Row
+ */
+
+/** @param {string} tag @param {string} className @param {...(Node | string)} children */
+function make(tag, className, ...children) {
+  const el = document.createElement(tag);
+  if (className) el.className = className;
+  el.append(...children);
+  return el;
+}
+
+const SPEEDS = [0.5, 1, 2, 4];
+const HEADS = ["#", "ms", "host", "where", "verdict", "source → destination", "rule or route that decided"];
+
+class JourneyPlayer {
+  /** @param {HTMLElement} root @param {any} model */
+  constructor(root, model) {
+    this.root = root;
+    /** @type {Row[]} */
+    this.steps = model.get("rows");
+    this.at = -1; // all of it
+    this.speed = 1;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+
+    this.play = this.button("▶ play", () => (this.timer ? this.pause() : this.start()));
+    const back = this.button("◂ step", () => this.go(this.at < 0 ? this.steps.length - 2 : this.at - 1));
+    const on = this.button("step ▸", () => this.go(this.at + 1));
+    const all = this.button("all", () => this.go(-1));
+    this.pace = this.button("speed 1×", () => {
+      this.speed = SPEEDS[(SPEEDS.indexOf(this.speed) + 1) % SPEEDS.length];
+      this.pace.textContent = `speed ${this.speed}×`;
+    });
+    this.said = make("p", "nl-said");
+    this.said.setAttribute("aria-live", "polite");
+    const bar = make("div", "nl-bar", make("b", "", model.get("title")), this.play, back, on, all, this.pace);
+    const end = model.get("end");
+    const outcome = make("p", `nl-end ${end.ok ? "ok" : "bad"}`, `${end.ok ? "✓" : "✕"} ${end.text}`);
+    this.picture = make("div", "nl-picture");
+    this.picture.innerHTML = model.get("svg");
+    root.append(bar, this.picture, outcome, this.said, this.table());
+    root.addEventListener("keydown", (event) => this.key(event));
+    for (const mark of this.picture.querySelectorAll(".nl-hop")) {
+      mark.addEventListener("click", () => this.go(this.indexOf(Number(mark.getAttribute("data-step")))));
+    }
+    this.show();
+  }
+
+  /** @param {string} text @param {() => void} action */
+  button(text, action) {
+    const button = /** @type {HTMLButtonElement} */ (make("button", "nl-tool", text));
+    button.type = "button";
+    button.addEventListener("click", action);
+    return button;
+  }
+
+  table() {
+    const head = make("tr", "", ...HEADS.map((text) => make("th", "", text)));
+    for (const cell of head.children) cell.setAttribute("scope", "col");
+    this.body = make("tbody", "");
+    let part = "";
+    /** @type {HTMLElement[]} */
+    this.lines = [];
+    for (const [index, step] of this.steps.entries()) {
+      if (`${step.leg} ${step.packet}` !== part) {
+        part = `${step.leg} ${step.packet}`;
+        const cell = /** @type {HTMLTableCellElement} */ (make("th", "nl-part", `${step.leg === "reply" ? "Reply" : "Request"}: ${step.packet}`));
+        cell.colSpan = HEADS.length;
+        this.body.append(make("tr", "", cell));
+      }
+      const line = this.line(step, index);
+      this.lines.push(line);
+      this.body.append(line);
+    }
+    const scroll = make("div", "nl-scroll", make("table", "", make("thead", "", head), this.body));
+    scroll.setAttribute("role", "region");
+    scroll.setAttribute("aria-label", "All steps of the journey");
+    return scroll;
+  }
+
+  /** @param {Row} step @param {number} index */
+  line(step, index) {
+    const number = step.observed ? String(step.number) : `(${step.number})`;
+    const open = /** @type {HTMLButtonElement} */ (make("button", "nl-open", number));
+    open.type = "button";
+    open.tabIndex = index ? -1 : 0;
+    open.addEventListener("click", () => this.go(index));
+    open.setAttribute("aria-label", `Step ${step.number}: ${step.host}, ${step.where}, ${step.verdict}. Show it in the picture.`);
+    const rule = [step.rule, step.outer && `inside ${step.outer}`].filter(Boolean).join(" · ");
+    const mark = step.stopped ? "✕ " : step.rewritten ? "◆ " : "";
+    const cells = [step.time, step.host, step.where, mark + step.verdict, step.flow, rule];
+    const line = make("tr", "", make("td", "", open), ...cells.map((text) => make("td", "", text)));
+    line.classList.toggle("nl-rewritten", step.rewritten);
+    line.classList.toggle("nl-stopped", step.stopped);
+    line.classList.toggle("nl-unseen", !step.observed);
+    if (!step.observed) line.title = "This follows from other evidence; it was not seen of this packet itself.";
+    line.addEventListener("click", (event) => {
+      if (event.target !== open) this.go(index);
+    });
+    return line;
+  }
+
+  /** @param {number} number */
+  indexOf(number) {
+    const found = this.steps.findIndex((step) => step.number === number);
+    return found < 0 ? this.steps.length - 1 : found;
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (move) this.go(this.at < 0 && move < 0 ? this.steps.length - 1 : this.at + move, true);
+    else if (event.key === "Home") this.go(0, true);
+    else if (event.key === "End") this.go(this.steps.length - 1, true);
+    else if (event.key === "Escape") this.go(-1);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  start() {
+    if (this.at >= this.steps.length - 1) this.at = -1;
+    this.play.textContent = "❙❙ pause";
+    const next = () => {
+      this.go(this.at + 1);
+      if (this.at >= this.steps.length - 1 || this.at < 0) return this.pause();
+      this.timer = setTimeout(next, 700 / this.speed);
+    };
+    this.timer = setTimeout(next, 0);
+  }
+
+  pause() {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.play.textContent = "▶ play";
+  }
+
+  /** @param {number} index @param {boolean} [focus] */
+  go(index, focus) {
+    this.at = index < 0 ? -1 : Math.min(index, this.steps.length - 1);
+    this.show();
+    if (focus && this.at >= 0) this.lines?.[this.at].querySelector("button")?.focus();
+  }
+
+  /** Show the way up to the present step, and mark its row and its place. */
+  show() {
+    const step = this.steps[this.at];
+    const number = step ? step.number : Infinity;
+    let place = 0;
+    for (const mark of this.picture.querySelectorAll(".nl-hop")) {
+      const own = Number(mark.getAttribute("data-step"));
+      if (own <= number) place = Math.max(place, own);
+    }
+    for (const mark of this.picture.querySelectorAll("[data-step]")) {
+      const own = Number(mark.getAttribute("data-step"));
+      mark.classList.toggle("nl-later", own > number);
+      mark.classList.toggle("nl-now", Boolean(step) && own === place && mark.classList.contains("nl-hop"));
+    }
+    for (const [index, line] of (this.lines ?? []).entries()) {
+      line.classList.toggle("nl-now", index === this.at);
+      const button = line.querySelector("button");
+      if (!button) continue;
+      button.tabIndex = index === Math.max(this.at, 0) ? 0 : -1;
+      if (index === this.at) button.setAttribute("aria-current", "step");
+      else button.removeAttribute("aria-current");
+    }
+    const host = step ? this.picture.querySelector(`[data-nl-id="host:${CSS.escape(step.host)}"]`) : null;
+    for (const other of this.picture.querySelectorAll(".nl-here")) other.classList.remove("nl-here");
+    host?.classList.add("nl-here");
+    this.said.textContent = step ? `${step.number}: ${step.host}, ${step.where}: ${step.verdict} ${step.rewritten ? step.flow : ""} ${step.rule}` : "";
+  }
+}
+
+function render({ model, el }) {
+  const root = make("div", "nl-root nl-journey-view");
+  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  el.append(root);
+  const player = new JourneyPlayer(root, model);
+  const showStill = hideStill(el, model.get("key"));
+  return () => {
+    player.pause();
+    showStill();
+    root.remove();
+  };
+}
+
+export default { render };

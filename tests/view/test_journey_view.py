@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from netlab import InvalidInputError, Lab
+from netlab.journey.values import Journey
+from netlab.view.journey import JourneyView, outcome, to_svg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """Give a client, a router that masquerades, a node with a bridge, and a web server behind it."""
+    with Lab("way") as lab:
+        client, router, node, web = (lab.add_host(name) for name in ("client", "router", "node", "web"))
+        lab.connect(client, router, "10.0.1.2/24", "10.0.1.1/24")
+        lab.connect(router, node, "10.0.2.1/24", "10.0.2.2/24")
+        node.add_bridge("br0")
+        node.add_address("br0", "10.244.1.1/24")
+        lab.connect(node, web, None, "10.244.1.2/24", names=("veth1", "eth0"))
+        node.add_port("br0", "veth1")
+        lab.add_host("bystander")
+        for host in (router, node):
+            host.sysctl["net.ipv4.ip_forward"] = 1
+        client.add_route("default", via="10.0.1.1")
+        router.add_route("10.244.0.0/16", via="10.0.2.2")
+        web.add_route("default", via="10.244.1.1")
+        router.iptables("-t", "nat", "-A", "POSTROUTING", "-o", "eth1", "-j", "MASQUERADE")
+        web.serve(80)
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def answered(lab: Lab) -> Journey:
+    """Give a journey that comes back."""
+    return lab.trace("client", "10.244.1.2", port=80)
+
+
+@pytest.fixture(scope="module")
+def dropped(lab: Lab) -> Journey:
+    """Give a journey that ends at a rule of the node."""
+    node = lab.host("node")
+    node.iptables("-A", "FORWARD", "-p", "tcp", "-j", "DROP")
+    try:
+        return lab.trace("client", "10.244.1.2", port=80)
+    finally:
+        node.iptables("-F", "FORWARD")
+
+
+def hops(svg: str) -> list[ET.Element]:
+    """Return the badges of a picture, in the order in which they are drawn."""
+    return [each for each in ET.fromstring(svg).iter(f"{SVG}g") if "nl-hop" in each.get("class", "")]  # noqa: S314
+
+
+def test_each_interface_that_was_met_has_a_numbered_badge(answered: Journey) -> None:
+    """The numbers are those of the steps, for the way there and the way back."""
+    passed = {step.number for step in answered.steps if step.kind in {"in", "out"}}
+    numbers = {int(each.get("data-step", "0")) for each in hops(to_svg(answered))}
+    assert passed <= numbers
+    assert {each.get("class", "").split()[1] for each in hops(to_svg(answered))} == {"request", "reply"}
+
+
+def test_a_rewrite_is_a_diamond(answered: Journey) -> None:
+    """Shape says what happened to the packet."""
+    shapes = {int(each.get("data-step", "0")): each.get("class", "").split()[2] for each in hops(to_svg(answered))}
+    assert {shapes[rewrite.step] for rewrite in answered.nat} == {"diamond"}
+    assert "octagon" not in shapes.values()
+
+
+def test_a_drop_is_one_octagon_at_its_end(dropped: Journey) -> None:
+    """The stop sign is the last badge of the request, and there is one."""
+    found = hops(to_svg(dropped))
+    assert [each.get("class", "").split()[2] for each in found].count("octagon") == 1
+    assert "octagon" in found[-1].get("class", "")
+    assert "FORWARD" in outcome(dropped)
+
+
+def test_hosts_off_the_way_are_dimmed(dropped: Journey) -> None:
+    """The bystander and the server that was never reached step back."""
+    root = ET.fromstring(to_svg(dropped))  # noqa: S314
+    dim = {each.get("data-nl-id") for each in root.iter(f"{SVG}g") if "nl-off" in each.get("class", "")}
+    assert dim == {"host:web", "host:bystander"}
+
+
+def test_badges_do_not_lie_on_each_other(answered: Journey) -> None:
+    """Every number can be read."""
+    centres = []
+    for each in hops(to_svg(answered)):
+        text = each.find(f"{SVG}text")
+        assert text is not None
+        centres.append((float(text.get("x", "0")), float(text.get("y", "0"))))
+    for place, (x, y) in enumerate(centres):
+        assert all(abs(x - ox) >= 15 or abs(y - oy) >= 15 for ox, oy in centres[:place])
+
+
+def test_a_saved_picture_tells_the_same_as_the_table(dropped: Journey) -> None:
+    """Hosts, rules and the reason of the drop stand in the static picture as text."""
+    words = " ".join(ET.fromstring(to_svg(dropped)).itertext())  # noqa: S314
+    for step in dropped.steps:
+        assert step.host in words
+    assert "MASQUERADE" in words
+    assert "FORWARD" in words
+
+
+def test_the_widget_has_a_row_for_each_step(answered: Journey) -> None:
+    """The table is the text of the journey; the picture repeats it."""
+    view = JourneyView(answered)
+    assert [row["number"] for row in view.rows] == [step.number for step in answered.steps]
+    assert view.end["ok"] is True
+    view.close()
+
+
+def test_a_journey_from_json_can_be_shown(answered: Journey) -> None:
+    """The snapshot travels with it."""
+    again = Journey.from_json(answered.to_json())
+    assert again == answered
+    assert len(hops(to_svg(again))) == len(hops(to_svg(answered)))
+
+
+def test_without_a_snapshot_it_says_why(answered: Journey) -> None:
+    """A journey without its lab can be printed, not drawn."""
+    with pytest.raises(InvalidInputError, match="snapshot"):
+        JourneyView(dataclasses.replace(answered, snapshot=None))
