@@ -71,8 +71,11 @@ class Addressing:
         if add and kind == "unicast" and gateway is None and interface is None:
             raise InvalidInputError(f"A route to {destination} needs a way: via= a gateway, or interface=.")
         source, metric = options.get("source"), options.get("metric")
+        network = check.network(destination, gateway.version if gateway is not None else 4)
+        if gateway is not None and network.version > gateway.version:
+            raise InvalidInputError(f"A route to {network} needs an IPv6 gateway; {gateway} is not one.")
         return links.RouteSpec(
-            destination=check.network(destination, gateway.version if gateway is not None else 4),
+            destination=network,
             via=gateway,
             device=self._interface(interface) if interface is not None else None,
             source=check.address(source, "The source of a route") if source is not None else None,
