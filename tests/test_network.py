@@ -348,6 +348,19 @@ def test_vxlan_over_ipv6_with_a_fixed_far_end(pair: Pair) -> None:
     assert (link.mtu, link.detail("remote"), link.detail("dstport")) == (1430, "fd00::2", "8472")
 
 
+def test_a_second_vxlan_of_a_number_is_refused(lab: Lab) -> None:
+    """The kernel takes each VXLAN number once a port, 0 included; the refusal does not blame the name alone."""
+    red = lab.add_host("red")
+    red.add_vxlan("vx0", 0)
+    assert red.state().interface("vx0").detail("id") == "0"
+    with (
+        unchanged(lab),
+        pytest.raises(KernelError, match=r"id 0 .*\(EEXIST\)\. The name is taken, or this host has a VXLAN"),
+    ):
+        red.add_vxlan("vx1", 0)
+    red.add_vxlan("vx1", 0, port=8472)
+
+
 def test_a_macvlan_is_a_neighbour_of_its_parents_network(pair: Pair) -> None:
     """A macvlan has a MAC address of its own on its parent's cable, here or in another host."""
     red, blue = pair

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -116,7 +116,9 @@ def add_vxlan(host: str, name: str, vxlan: Vxlan) -> Request:
     words += [] if vxlan.learning else ["nolearning"]
     mtu = f" mtu {vxlan.mtu}" if vxlan.mtu else ""
     command = f"ip -n {host} link add {name}{mtu} type vxlan " + " ".join(words)
-    return _new_link(command, name, "vxlan", data, mtu=vxlan.mtu)
+    request = _new_link(command, name, "vxlan", data, mtu=vxlan.mtu)
+    taken = {errno.EEXIST: f"The name is taken, or this host has a VXLAN of number {vxlan.vni} on this port already."}
+    return replace(request, advice={**request.advice, **taken})
 
 
 def add_macvlan(host: str, name: str, parent: tuple[str, int], mode: str) -> Request:

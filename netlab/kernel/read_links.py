@@ -131,7 +131,9 @@ def _describe_vxlan(values: dict[str, Any]) -> list[tuple[str, str]]:
         ("remote", "GROUP6"),
         ("dev", "LINK"),
     )
-    found = [(key, str(value)) for key, name in names if (value := values.get(f"IFLA_VXLAN_{name}"))]
+    # A network may have the number 0, while an address or an interface of 0 is none.
+    values = {name: value for name, value in values.items() if value or name == "IFLA_VXLAN_ID"}
+    found = [(key, str(values[f"IFLA_VXLAN_{name}"])) for key, name in names if f"IFLA_VXLAN_{name}" in values]
     found.append(("dstport", str(values.get("IFLA_VXLAN_PORT", ""))))
     found.append(("learning", "on" if values.get("IFLA_VXLAN_LEARNING") else "off"))
     return found
