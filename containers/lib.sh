@@ -74,6 +74,13 @@ missing_commands() { # what a lab runs, for systems without dpkg
     done
 }
 
+enabled_services() { # those that systemd starts with the machine, sorted; none where there is no systemd
+    if command -v systemctl >/dev/null; then
+        { systemctl list-unit-files --type=service --state=enabled --plain --no-legend 2>/dev/null || true; } |
+            cut -d ' ' -f 1 | LC_ALL=C sort
+    fi
+}
+
 install_packages() { # install_packages KIND…: those that are missing, after asking
     local missing policy=/usr/sbin/policy-rc.d
     if ! command -v dpkg-query >/dev/null; then
@@ -93,10 +100,12 @@ install_packages() { # install_packages KIND…: those that are missing, after a
     else
         ask "Install them now with apt-get?"
     fi
-    # nginx and BIRD are tools here. Without this they would also be started as services of the machine.
-    local ours=no status=0
+    # nginx and BIRD are tools here. Without this they would also be started as services of the machine, now and whenever
+    # the machine starts.
+    local status=0 enabled
+    enabled=$(enabled_services)
     if ! [ -e "$policy" ]; then
-        ours=yes
+        trap 'as_root rm -f -- /usr/sbin/policy-rc.d' EXIT # also after Ctrl-C
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
     fi
@@ -106,7 +115,10 @@ install_packages() { # install_packages KIND…: those that are missing, after a
             as_root env DEBIAN_FRONTEND=noninteractive \
                 apt-get install --yes --quiet --quiet --no-install-recommends $missing >/dev/null
     } || status=$?
-    if [ "$ours" = yes ]; then as_root rm -- "$policy"; fi
+    if [ "$(trap -p EXIT)" ]; then as_root rm -f -- "$policy" && trap - EXIT; fi
+    enabled=$(LC_ALL=C comm -13 <(printf '%s\n' "$enabled") <(enabled_services))
+    # shellcheck disable=SC2086 # one argument for each service
+    if [ -n "$enabled" ]; then as_root systemctl --quiet disable $enabled; fi
     if [ "$status" != 0 ]; then die 3 "apt-get failed (status $status). Its own words are above."; fi
 }
 
