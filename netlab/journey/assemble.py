@@ -33,7 +33,7 @@ class Assembler:
     def __init__(self, evidence: Evidence, tap: Wiretap, family: Family) -> None:
         """Sort what was heard, and read the words of the rules that were met."""
         self._evidence, self._tap, self._family = evidence, tap, family
-        sorter = Sorter(family, evidence.names, evidence.tunnel_ports)
+        sorter = Sorter(family, evidence)
         self.tracks = sorter.sort(tap.packets, tap.events)
         self.questions = tuple(sorter.questions)
         evidence.read_rules(self._places())
@@ -284,14 +284,14 @@ class Assembler:
         words: dict[int, list[str]] = {}
         captured = visit.captured
         place = -1
-        book = self._evidence.books.get(visit.host)
+        rules = self._evidence.rules.get(visit.host, {})
         for sighting in visit.sightings:
             if sighting.taken is not None:
                 place += 1
-            elif sighting.event is not None and sighting.event.handle and book is not None:
+            elif sighting.event is not None and sighting.event.handle:
                 event = sighting.event
                 family = NFT_FAMILIES.get(event.family, "")
-                rule = book.rules.get((family, event.table, event.handle))
+                rule = rules.get((family, event.table, event.handle))
                 if rule is not None:
                     line = f"{event.table} {event.chain} rule {rule[0]}: {rule[1]}"
                     words.setdefault(max(place, 0), []).append(line)

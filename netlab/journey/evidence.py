@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from netlab.errors import NotFoundError
 from netlab.kernel import chains, counters, lookups, read_sockets
+from netlab.kernel.chains import ChainFacts
 from netlab.kernel.netlink import NetlinkSocket
+from netlab.kernel.read_rules import NFT_FAMILIES, TRACE_PREFIX
 from netlab.kernel.survey import Surveyor
 from netlab.kernel.wiretap import NETFILTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from netlab.kernel.chains import Place, RuleBook
+    from netlab.kernel.chains import Place, Rules
     from netlab.kernel.counters import Counts
     from netlab.kernel.headers import Header
     from netlab.kernel.lookups import RouteAnswer
+    from netlab.kernel.ruletrace import RuleEvent
     from netlab.kernel.values import Connection, HostState, Interface, IPAddress, Neighbour, Route, Socket
     from netlab.lab import Lab
 
@@ -66,11 +69,12 @@ class Evidence:
         self._after: dict[str, list[str | None]] = {}
         self.layout: dict[str, HostState] = {}
         self.names: dict[str, dict[int, str]] = {}
-        self.books: dict[str, RuleBook] = {}
+        self.rules: dict[str, Rules] = {}
         self._netfilter: dict[str, _socket.socket] = {}
         # Each question is asked once. The answers belong to this object, and go with it.
         self.route = functools.cache(self._route)
         self.increases = functools.cache(self._increases)
+        self.base_chains = functools.cache(self._base_chains)
         self.counts = functools.cache(self._counts)
         self.setting = functools.cache(self._setting)
         self.sockets = functools.cache(self._sockets)
@@ -95,7 +99,7 @@ class Evidence:
         """Read the words of the rules in some chains of some hosts."""
         if wanted:
             sockets = {host: self.netfilter(host) for host in wanted}
-            self.books = chains.read_books(self._lab.sandbox, sockets, wanted)
+            self.rules = chains.read_rules(self._lab.sandbox, sockets, wanted)
 
     def netfilter(self, host: str) -> _socket.socket:
         """Return a plain netfilter socket of a host."""
@@ -104,6 +108,17 @@ class Evidence:
             self._stack.callback(sock.close)
             self._netfilter[host] = sock
         return self._netfilter[host]
+
+    def chain(self, host: str, event: RuleEvent) -> ChainFacts:
+        """Return what the base chain of a report is registered as."""
+        if event.table.startswith(TRACE_PREFIX):
+            return ChainFacts(event.chain)
+        place = (NFT_FAMILIES.get(event.family, ""), event.table, event.chain)
+        return self.base_chains(host).get(place, ChainFacts())
+
+    def _base_chains(self, host: str) -> dict[Place, ChainFacts]:
+        """Return the chains of a host."""
+        return chains.read_chains(self.netfilter(host))
 
     # -- interfaces -----------------------------------------------------------------
 
@@ -146,6 +161,15 @@ class Evidence:
     def owns(self, host: str, address: IPAddress) -> bool:
         """Tell whether a host has this address on one of its interfaces."""
         return any(each.address.ip == address for each in self.layout[host].addresses)
+
+    def master(self, host: str, name: str) -> str | None:
+        """Return the bridge that an interface is a port of, or None."""
+        found = self.interface(host, name)
+        return found.master if found is not None else None
+
+    def bridge_calls(self, host: str, version: int) -> bool:
+        """Tell whether the bridges of a host have its iptables rules read for each frame (br_netfilter)."""
+        return self.setting(host, f"net/bridge/bridge-nf-call-{'iptables' if version == 4 else 'ip6tables'}") == "1"
 
     def port_flag(self, host: str, port: str, flag: str) -> bool:
         """Tell whether a setting of a bridge's port is on: isolated, flood, hairpin, learning (bridge(8))."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from netlab.journey.identity import Key, is_error
 from netlab.kernel.headers import Decoded, Question, decode_frame, decode_headers
-from netlab.kernel.read_rules import TRACE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from netlab.journey.evidence import Evidence
     from netlab.journey.identity import Family
     from netlab.kernel.headers import Header
     from netlab.kernel.packet_socket import Taken
@@ -93,33 +94,34 @@ class Asked:
 
 @dataclass(slots=True)
 class _Group:
-    """The reports about one packet on its way through one host."""
+    """The reports about one packet in one base chain, and in the chains that were jumped to from there.
+
+    The first one has the packet's headers, and the interfaces: by which it came in, by which it will go out.
+    """
 
     host: str
     decoded: Decoded
-    events: list[tuple[RuleEvent, Decoded | None]] = field(default_factory=list)
+    events: list[tuple[int, RuleEvent]] = field(default_factory=list)
 
     @property
-    def iif(self) -> int:
-        return next((event.iif for event, _ in self.events if event.iif), 0)
-
-    @property
-    def oif(self) -> int:
-        return next((event.oif for event, _ in reversed(self.events) if event.oif), 0)
+    def first(self) -> RuleEvent:
+        return self.events[0][1]
 
 
 class Sorter:
-    """Sorts what a wiretap heard; ``vxlan`` are the UDP ports of the lab's tunnels, ``names`` those of interfaces."""
+    """Sorts what a wiretap heard, for the probes of one trace."""
 
-    def __init__(self, family: Family, names: dict[str, dict[int, str]], vxlan: frozenset[int]) -> None:
-        """Prepare to sort for the probes of one trace."""
-        self._family, self._names, self._vxlan = family, names, vxlan
+    def __init__(self, family: Family, evidence: Evidence) -> None:
+        """Prepare to sort; the evidence tells the interfaces' names, and the UDP ports of the lab's tunnels."""
+        self._family, self._evidence, self._vxlan = family, evidence, evidence.tunnel_ports
         self.questions: list[Asked] = []
         self._found: dict[tuple[int, Key], list[Sighting]] = {}
 
     def sort(self, heard: Iterable[Heard], events: Iterable[RuleEvent]) -> list[Track]:
         """Return the packets of the trace in the order in which they began."""
         self._sort_packets(sorted(heard, key=lambda each: (each.taken.time_ns, each.host, each.order)))
+        for key, found in self._found.items():
+            self._found[key] = straighten(found, self._evidence)
         captured = {key: list(found) for key, found in self._found.items()}
         for group in _group(events):
             self._sort_group(group, captured)
@@ -148,50 +150,115 @@ class Sorter:
         if key is None:
             return
         anchor = self._anchor(group, captured.get(key, []), tunnelled=outer is not None)
-        for number, (event, decoded) in enumerate(group.events):
+        for number, event in group.events:
             at = (*anchor, number) if anchor else (event.time_ns, 0.0, number)
-            sighting = Sighting(at, group.host, None if outer else decoded, event=event, outer=outer)
-            self._found.setdefault(key, []).append(sighting)
+            decoded = group.decoded if event is group.first and outer is None else None
+            self._found.setdefault(key, []).append(Sighting(at, group.host, decoded, event=event, outer=outer))
 
     def _anchor(self, group: _Group, captured: list[Sighting], *, tunnelled: bool) -> tuple[int, float] | None:
         """Return where among the captures of this host the reports belong: after it came in, or before it goes out."""
-        names = self._names.get(group.host, {})
-        began = group.events[0][0].time_ns
-        index, direction, side = (group.iif, "in", _AFTER) if group.iif else (group.oif, "out", _BEFORE)
         mine = [
-            sighting
-            for sighting in captured
-            if sighting.host == group.host
-            and sighting.direction == direction
-            and sighting.interface == names.get(index, "")
-            and sighting.decoded is not None
-            and (sighting.decoded.outer is not None) == tunnelled
+            each
+            for each in captured
+            if each.host == group.host and each.decoded is not None and (each.decoded.outer is not None) == tunnelled
         ]
-        # Of a retransmitted packet, the attempt whose report came soonest after; ttl tells the rounds of a loop apart.
-        same = [each for each in mine if each.decoded and each.decoded.header.ttl == group.decoded.header.ttl] or mine
-        earlier = [each for each in same if each.at[0] <= began] or same
+        first = group.first
+        here, side = self._candidates(group, mine)
+        # Of a packet that was sent again, the attempt before the report; in a loop, the round with this TTL.
+        ttl = group.decoded.header.ttl
+        same = [each for each in here if tunnelled or (each.decoded and each.decoded.header.ttl == ttl)] or here
+        earlier = [each for each in same if each.at[0] <= first.time_ns] or same
         if not earlier:
             return None
-        nearest = min(earlier, key=lambda each: abs(began - each.at[0]))
+        nearest = min(earlier, key=lambda each: abs(first.time_ns - each.at[0]))
         return nearest.at[0], nearest.at[1] + side
+
+    def _candidates(self, group: _Group, mine: list[Sighting]) -> tuple[list[Sighting], float]:
+        """Return the captures at the interface that a report names, and on which side of them it belongs."""
+        evidence, host, first = self._evidence, group.host, group.first
+        hook = evidence.chain(host, first).hook
+        names = evidence.names.get(host, {})
+        if hook in {"output", "postrouting"}:
+            leaving = [each for each in mine if each.direction == "out" and each.interface == names.get(first.oif)]
+            if leaving:
+                return leaving, _BEFORE
+            if hook == "output":
+                return [], _BEFORE
+        inward = [each for each in mine if each.direction == "in"]
+        name = names.get(first.iif, "")
+        here = [each for each in inward if each.interface == name]
+        if evidence.bridge_calls(host, group.decoded.header.source.version):
+            # The bridge has its host's rules read as soon as a frame comes in by a port (br_netfilter).
+            ports = [each for each in inward if evidence.master(host, each.interface) == name]
+            here = ports if ports and (hook == "prerouting" or not here) else here
+        return here, _AFTER
 
 
 def _group(events: Iterable[RuleEvent]) -> list[_Group]:
-    """Part the reports of each host by packet.
+    """Part the reports of each host by packet and base chain.
 
-    A trace id is used again for a later packet; but each packet meets our own table first.
+    A trace id alone does not do: it is used again for later packets, and changes where a bridge hands a packet up.
     """
     groups: list[_Group] = []
     current: dict[tuple[str, int], _Group] = {}
-    for event in events:
-        decoded = decode_headers(event.network, event.transport) if event.network else None
-        ours = event.table.startswith(TRACE_PREFIX)
-        if ours and decoded is not None:
-            group = current[event.host, event.trace] = _Group(event.host, decoded)
-            groups.append(group)
-        if (found := current.get((event.host, event.trace))) is not None:
-            found.events.append((event, decoded))
+    for number, event in enumerate(events):
+        key = (event.host, event.trace)
+        if event.network and (decoded := decode_headers(event.network, event.transport)) is not None:
+            current[key] = _Group(event.host, decoded)
+            groups.append(current[key])
+        if key in current:
+            current[key].events.append((number, event))
     return groups
+
+
+def straighten(captured: list[Sighting], evidence: Evidence) -> list[Sighting]:
+    """Put the captures of one packet in an order that can be: out before in at the other end of a cable.
+
+    Time alone does not do: where the kernel began to stamp packets only a moment ago, some get the time at which they
+    were read, which is later. Those of one host are in the kernel's own order.
+    """
+    follows = _followers(captured, evidence)
+    waiting = [0] * len(captured)
+    for later in follows:
+        for place in later:
+            waiting[place] += 1
+    ready = [(captured[place].at[0], place) for place in range(len(captured)) if not waiting[place]]
+    heapq.heapify(ready)
+    ordered: list[Sighting] = []
+    while ready:
+        _, place = heapq.heappop(ready)
+        ordered.append(captured[place])
+        for later_place in follows[place]:
+            waiting[later_place] -= 1
+            if not waiting[later_place]:
+                heapq.heappush(ready, (captured[later_place].at[0], later_place))
+    if len(ordered) < len(captured):  # a circle, which a wrong guess about cables would make
+        ordered = sorted(captured, key=lambda each: each.at)
+    limit = ordered[-1].at[0] if ordered else 0
+    for rank in range(len(ordered) - 1, -1, -1):
+        limit = min(limit, ordered[rank].at[0])
+        ordered[rank].at = (limit, rank, 0)
+    return ordered
+
+
+def _followers(captured: list[Sighting], evidence: Evidence) -> list[list[int]]:
+    """Return for each capture which others must come after it."""
+    follows: list[list[int]] = [[] for _ in captured]
+    last: dict[str, int] = {}
+    leaving: dict[tuple[str, str], list[int]] = {}
+    for place in sorted(range(len(captured)), key=lambda each: captured[each].at[1]):
+        each = captured[place]
+        if each.host in last:
+            follows[last[each.host]].append(place)
+        last[each.host] = place
+        if each.direction == "out" and (far := evidence.peer(each.host, each.interface)) is not None:
+            leaving.setdefault((far[0], far[1].name), []).append(place)
+    for place in sorted(range(len(captured)), key=lambda each: captured[each].at[1]):
+        each = captured[place]
+        earlier = leaving.get((each.host, each.interface))
+        if each.direction == "in" and earlier:
+            follows[earlier.pop(0)].append(place)
+    return follows
 
 
 def _same_error(group: _Group, captured: dict[tuple[int, Key], list[Sighting]]) -> tuple[int, Key] | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import TYPE_CHECKING
+
+from netlab.journey.walk import TUNNEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -11,6 +14,9 @@ if TYPE_CHECKING:
     from netlab.journey.values import Journey, Step
 
 WIDTH = 110
+#: Where long rules begin, on lines of their own.
+INDENT = 24
+_COMMENT = re.compile(r'-m comment --comment ("[^"]*"|\S+) ?')
 _MARKS = {"in": "→", "out": "→", "wrap": "⊞", "unwrap": "⊟", "socket": "●", "drop": "✕", "route": "·", "conntrack": "◆"}
 
 
@@ -25,6 +31,7 @@ def _lines(journey: Journey) -> Iterator[str]:
     part = ("", "")
     flow = ""
     width = max((len(step.host) for step in journey.steps), default=4)
+    widths = (width, min(max((len(_place(step)) for step in journey.steps), default=12), 34))
     for step in journey.steps:
         if step.kind == "drop":
             continue
@@ -34,9 +41,12 @@ def _lines(journey: Journey) -> Iterator[str]:
             yield f"{'Request' if step.leg == 'request' else 'Reply'}: {step.packet}"
         shown = str(step.after) if step.after is not None else ""
         if step.rewritten or (shown != flow and step.kind in {"in", "out", "wrap", "unwrap"}):
-            yield from _step(step, width, _flow(step))
-        else:
-            yield from _step(step, width, "")
+            yield from _step(step, widths, _flow(step))
+        elif not step.verdict.endswith(TUNNEL):
+            yield from _step(step, widths, "")
+        elif not step.verdict.startswith("jump"):
+            # Of the packet around ours, what decided is told; all the rest is in journey.steps.
+            yield from _step(step, widths, "")
         flow = shown
     yield ""
     yield from _end(journey)
@@ -54,11 +64,11 @@ def _flow(step: Step) -> str:
     return ", ".join(changes)
 
 
-def _step(step: Step, width: int, flow: str) -> Iterator[str]:
+def _step(step: Step, widths: tuple[int, int], flow: str) -> Iterator[str]:
     mark = "◆" if step.rewritten else _MARKS.get(step.kind, "✓" if step.kind in {"rule", "policy"} else " ")
     number = f"{step.number:>3}" if step.observed else f"({step.number})".rjust(4)[-4:]
     place = _place(step)
-    head = f"{number:<4}{step.offset_ns / 1e6:8.3f} ms  {mark} {step.host:<{width}}  {place:<26} "
+    head = f"{number:<4}{step.offset_ns / 1e6:8.3f} ms  {mark} {step.host:<{widths[0]}}  {place:<{widths[1]}}  "
     words = [step.verdict] if step.kind not in {"in", "out"} or step.verdict not in {"sent", "received"} else []
     outer = f"[{step.outer}]" if step.outer is not None else ""
     ttl = f"TTL {step.after.ttl}" if step.after is not None and step.kind in {"in", "out"} and step.after.ttl else ""
@@ -66,14 +76,22 @@ def _step(step: Step, width: int, flow: str) -> Iterator[str]:
     if step.before is not None and step.after is not None and step.before.mark != step.after.mark:
         mark = f"mark {step.before.mark:#x} ⇒ {step.after.mark:#x}"
     tail = "  ".join(word for word in (*words, flow, mark, ttl, outer) if word)
-    reason = step.rule if step.kind in {"rule", "route", "socket", "wrap", "unwrap"} else step.conntrack
+    reason = _words(step.rule) if step.kind in {"rule", "route", "socket", "wrap", "unwrap"} else step.conntrack
     room = max(WIDTH - len(head), 24)
     if len(tail) + len(reason) + 2 <= room:
         tail, reason = "  ".join(word for word in (tail, reason) if word), ""
-    lines = _wrap(tail, room) + (_wrap(reason, room) if reason else [])
-    yield head + lines[0]
-    for line in lines[1:]:
+    first, *more = _wrap(tail, room)
+    yield head + first
+    for line in more:
         yield " " * len(head) + line
+    for line in _wrap(reason, WIDTH - INDENT) if reason else []:
+        yield " " * INDENT + line
+
+
+def _words(rule: str) -> str:
+    """Return a rule with its comment behind it."""
+    comments = _COMMENT.findall(rule)
+    return "  # ".join([_COMMENT.sub("", rule).strip(), *(comment.strip('"') for comment in comments)])
 
 
 def _wrap(text: str, room: int) -> list[str]:

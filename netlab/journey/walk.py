@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: What rules do that changes addresses or ports.
 NAT_TARGETS = frozenset({"DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP", "TPROXY"})
+#: Marks what a rule did to the packet around ours.
+TUNNEL = " (the tunnel's packet)"
 _BEFORE_ROUTING = frozenset({"prerouting"})
 
 
@@ -88,7 +90,6 @@ class Walker:
     def _walk(self, track: Track, visit: Visit, header: Header | None) -> None:
         visit.header = header
         base = ChainFacts()
-        current: Sighting | None = None
         for sighting in visit.sightings:
             offset = sighting.at[0] - self._started
             step = Step(0, offset, track.key.leg, track.key.packet, visit.host, "in", before=visit.header)
@@ -98,9 +99,8 @@ class Walker:
             if sighting.taken is not None:
                 visit.steps.append(self._capture(sighting, step, visit.header))
             elif sighting.event is not None:
-                if sighting.decoded is not None or current is None or sighting.event.trace != current.event.trace:  # type: ignore[union-attr]
-                    base = self._chain(visit.host, sighting.event)
-                current = sighting
+                if sighting.event.network:
+                    base = self._evidence.chain(visit.host, sighting.event)
                 rule = self._rule(sighting, step, base, visit)
                 visit.steps += [rule] if rule is not None else []
         self._add_route(track, visit)
@@ -185,13 +185,6 @@ class Walker:
             step, kind=kind, interface=taken.interface, rule=rule, verdict=verdict, after=header, outer=outer
         )
 
-    def _chain(self, host: str, event: RuleEvent) -> ChainFacts:
-        if event.table.startswith(TRACE_PREFIX):
-            return ChainFacts(event.chain)
-        book = self._evidence.books.get(host)
-        place = (NFT_FAMILIES.get(event.family, ""), event.table, event.chain)
-        return book.chains.get(place, ChainFacts()) if book else ChainFacts()
-
     def _rule(self, sighting: Sighting, step: Step, base: ChainFacts, visit: Visit) -> Step | None:
         event = sighting.event
         assert event is not None  # noqa: S101 - the caller has looked
@@ -204,12 +197,12 @@ class Walker:
         if ours or event.kind == "return" or (event.kind == "rule" and not event.handle):
             return None
         family = NFT_FAMILIES.get(event.family, "")
-        book = self._evidence.books.get(sighting.host)
-        position, words, _ = (book.rules if book else {}).get((family, event.table, event.handle), (None, "", None))
+        rules = self._evidence.rules.get(sighting.host, {})
+        position, words, _ = rules.get((family, event.table, event.handle), (None, "", None))
         verdict = _verdict(event, words)
         outer = None
         if sighting.outer is not None:
-            verdict += " (the tunnel's packet)"
+            verdict += TUNNEL
         return dataclasses.replace(
             step,
             kind="policy" if event.kind == "policy" else "rule",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netlab.kernel import nfnetlink as nf, read_rules
+from netlab.kernel import nfnetlink as nf, read_rules as saved
 from netlab.kernel.netlink import NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, length, walk
 from netlab.kernel.process import output_of
 
@@ -36,15 +36,8 @@ class ChainFacts:
     policy: str = ""
 
 
-@dataclass(slots=True)
-class RuleBook:
-    """The chains of one host, and the rules of those that were asked for, by their handle.
-
-    A rule is (number in its chain, words, packets counted or None).
-    """
-
-    chains: dict[Place, ChainFacts] = field(default_factory=dict)
-    rules: dict[tuple[str, str, int], tuple[int, str, int | None]] = field(default_factory=dict)
+#: Rules by (family name, table, handle): each is (number in its chain, words, packets counted or None).
+Rules = dict[tuple[str, str, int], tuple[int, str, int | None]]
 
 
 def read_chains(sock: _socket.socket) -> dict[Place, ChainFacts]:
@@ -64,7 +57,7 @@ def read_chains(sock: _socket.socket) -> dict[Place, ChainFacts]:
 def read_handles(sock: _socket.socket, place: Place) -> list[int]:
     """Return the handles of the rules of a chain, in order."""
     family, table, chain = place
-    number = next(key for key, name in read_rules.NFT_FAMILIES.items() if name == family)
+    number = next(key for key, name in saved.NFT_FAMILIES.items() if name == family)
     asked = _dump(sock, _GETRULE, number, nf.text(1, table), nf.text(2, chain))
     return [nf.big(values[3]) for found, values in asked if (found, nf.word(values[1]), nf.word(values[2])) == place]
 
@@ -77,46 +70,40 @@ def _dump(sock: _socket.socket, kind: int, family: int, *attributes: bytes) -> I
             if answer in {NLMSG_DONE, NLMSG_ERROR}:
                 return
             values = nf.values(data, start + nf.BODY, start + length(data, start))
-            yield read_rules.NFT_FAMILIES.get(data[start + 16], ""), values
+            yield saved.NFT_FAMILIES.get(data[start + 16], ""), values
 
 
-def read_books(
-    sandbox: Sandbox, sockets: dict[str, _socket.socket], wanted: dict[str, set[Place]]
-) -> dict[str, RuleBook]:
+def read_rules(sandbox: Sandbox, sockets: dict[str, _socket.socket], wanted: dict[str, set[Place]]) -> dict[str, Rules]:
     """Read the words of the rules in some chains of some hosts, all hosts at once.
 
     iptables-save spells the rules of iptables, which nft cannot; it gives no handles, so that the order tells which
     rule is which.
     """
-    books = {host: RuleBook(read_chains(sockets[host])) for host in wanted}
     commands: list[tuple[str, tuple[str, ...]]] = []
     for host, places in wanted.items():
         commands += [(host, command) for command in dict.fromkeys(_command(place) for place in sorted(places))]
     printed = output_of(sandbox, commands)
-    for host, places in wanted.items():
-        for command in {_command(place) for place in places}:
-            mine = [place for place in places if _command(place) == command]
-            found = _spell(command, printed[host, command], sockets[host], mine)
-            books[host].rules.update(found)
-    return books
+    rules: dict[str, Rules] = {host: {} for host in wanted}
+    for host, command in commands:
+        mine = [place for place in wanted[host] if _command(place) == command]
+        rules[host].update(_spell(command, printed[host, command], sockets[host], mine))
+    return rules
 
 
 def _command(place: Place) -> tuple[str, ...]:
     family, table, _ = place
-    if table in read_rules.IPTABLES_TABLES and family in FAMILIES:
+    if table in saved.IPTABLES_TABLES and family in FAMILIES:
         return ("iptables-save" if family == "ip" else "ip6tables-save", "-c", "-t", table)
     return ("nft", "-a", "list", "table", family, table)
 
 
-def _spell(
-    command: tuple[str, ...], text: str, sock: _socket.socket, places: Iterable[Place]
-) -> dict[tuple[str, str, int], tuple[int, str, int | None]]:
-    found: dict[tuple[str, str, int], tuple[int, str, int | None]] = {}
+def _spell(command: tuple[str, ...], text: str, sock: _socket.socket, places: Iterable[Place]) -> Rules:
+    found: Rules = {}
     if command[0] == "nft":
         return _spell_nft(text)
-    rules = read_rules.parse_iptables_save(text, command[0].removesuffix("-save"))
+    found_rules = saved.parse_iptables_save(text, command[0].removesuffix("-save"))
     by_chain: dict[str, list[tuple[int, str, int | None]]] = {}
-    for rule in rules:
+    for rule in found_rules:
         if rule.text:
             by_chain.setdefault(rule.chain, []).append((rule.number, rule.text, rule.packets))
     for place in places:
@@ -130,8 +117,8 @@ _HEAD = re.compile(r"table (\S+) (\S+) \{")
 _COUNTER = re.compile(r"counter packets (\d+) bytes \d+")
 
 
-def _spell_nft(text: str) -> dict[tuple[str, str, int], tuple[int, str, int | None]]:
-    found: dict[tuple[str, str, int], tuple[int, str, int | None]] = {}
+def _spell_nft(text: str) -> Rules:
+    found: Rules = {}
     family = table = ""
     number = 0
     for line in text.splitlines():

@@ -39,12 +39,17 @@ class Taken(NamedTuple):
         return "out" if self.kind == PACKET_OUTGOING else "in"
 
 
+def stamp(sock: _socket.socket) -> None:
+    """Have the kernel stamp packets with their time from about now on: it begins to when the first socket asks."""
+    sock.setsockopt(_socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+
 def start(sock: _socket.socket, index: int = 0, *, program: bytes | None = None, buffer: int = 1 << 24) -> None:
     """Let packets arrive, of the interface with this index or of all for 0, with a filter if one is given.
 
     The socket must have been opened for no protocol, so that nothing arrives before the filter is there.
     """
-    sock.setsockopt(_socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    stamp(sock)
     try:
         sock.setsockopt(_socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
     except PermissionError:  # only root of the machine may pass the limit of net.core.rmem_max

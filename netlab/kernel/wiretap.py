@@ -29,6 +29,7 @@ BRIDGE_FAMILY = 7
 #: More than this is not kept: a lab in full traffic for seconds must not fill the memory.
 MOST = 200_000
 _BUFFER = 1 << 22
+_CLOSERS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,14 @@ class Wiretap:
     def _open(self, matches: list[Match], label: str) -> None:
         names: list[str | None] = list(self._hosts)
         self._stack.callback(self._close_sockets)
+        # First of all, since the kernel takes a moment before it stamps packets.
+        for host, sock in zip(self._hosts, self._sandbox.sockets(names, packet_socket.KIND), strict=True):
+            self._taps[sock] = host
+            packet_socket.stamp(sock)
         for host, sock in zip(self._hosts, self._sandbox.sockets(names, NETFILTER), strict=True):
             trace = ruletrace.RuleTrace(host, sock, label)
             self._traces[sock] = trace
             self.tables[host] = read_sockets.read_tables(NetlinkSocket(sock))
-        for host, sock in zip(self._hosts, self._sandbox.sockets(names, packet_socket.KIND), strict=True):
-            self._taps[sock] = host
-            packet_socket.start(sock, buffer=_BUFFER)
         for sock, trace in list(self._traces.items()):
             if not self.tables[trace.host]:
                 del self._traces[sock]
@@ -88,6 +90,8 @@ class Wiretap:
                 continue
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _BUFFER)
             trace.start(matches, bridge=any(family == BRIDGE_FAMILY for family, _ in self.tables[trace.host]))
+        for sock in self._taps:
+            packet_socket.start(sock, buffer=_BUFFER)
         self.traced = tuple(trace.host for trace in self._traces.values())
         reader, writer = os.pipe2(os.O_CLOEXEC)
         self._stack.callback(os.close, reader)
@@ -109,15 +113,11 @@ class Wiretap:
         self._stack.close()
 
     def _close_sockets(self) -> None:
-        for sock in self._taps:
-            sock.close()
-        traces = list(self._traces.values())
-        # A table's end waits for all processors (synchronize_rcu), some 10 ms: those of many hosts can wait together.
-        if len(traces) > 1:
-            with ThreadPoolExecutor(max_workers=min(len(traces), 16)) as pool:
-                list(pool.map(ruletrace.RuleTrace.close, traces))
-        for trace in traces:
-            trace.close()
+        closing = [*(sock.close for sock in self._taps), *(trace.close for trace in self._traces.values())]
+        # The kernel waits for all processors at each end (synchronize_net), some 10 ms: all can wait together.
+        with ThreadPoolExecutor(max_workers=min(len(closing), _CLOSERS) or 1) as pool:
+            for done in [pool.submit(close) for close in closing]:
+                done.result()
 
     def wait(self, timeout: float) -> None:
         """Wait until something new has arrived, or for ``timeout`` seconds."""
