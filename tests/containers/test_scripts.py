@@ -22,7 +22,7 @@ SCRIPTS = [CONTAINERS / name for name in ("up", "test", "serve", "entrypoint", "
     ROOT / ".ci" / "run"
 ]
 # What a script may use on a stand-in's PATH.
-NEEDED = ["awk", "bash", "cat", "cut", "dirname", "env", "find", "grep", "head", "id", "mktemp"]
+NEEDED = ["awk", "bash", "cat", "comm", "cut", "dirname", "env", "find", "grep", "head", "id", "mktemp"]
 NEEDED += ["od", "sed", "sha256sum", "sort", "sysctl", "tr", "uname"]
 
 
@@ -237,6 +237,45 @@ def test_image_is_built_once_for_the_same_sources(machine: Machine, free_port: i
     assert not [call for call in machine.calls("docker") if call.startswith("build ")]
 
 
+def packages(*kinds: str) -> list[str]:
+    """Return what the one list says for some kinds."""
+    pairs = [line.split() for line in (CONTAINERS / "packages.txt").read_text().splitlines() if line[:1] != "#"]
+    return [name for kind in kinds for line_kind, name in pairs if line_kind == kind]
+
+
+def test_installed_tools_do_not_become_services(machine: Machine, free_port: int) -> None:
+    """What the packages would start with the machine is switched off again; what was on stays on."""
+    installed = machine.bin.parent / "installed"
+    for name in ("dpkg-query", "tee", "chmod", "rm"):
+        machine.stand_in(name, "")
+    machine.stand_in("uname", "echo Linux")
+    machine.stand_in("sudo", 'exec "$@"')
+    machine.stand_in("apt-get", f'case $* in *install*) : >"{installed}" ;; esac')
+    enabled = f'echo "ssh.service enabled"; if [ -e "{installed}" ]; then echo "nginx.service enabled enabled"; fi'
+    machine.stand_in("systemctl", f"case $1 in list-unit-files) {enabled} ;; esac")
+    machine.run("up", "--yes", "--engine", "native", "--port", str(free_port))
+    update, install = machine.calls("apt-get")
+    assert update.startswith("update")
+    assert install.split()[-len(packages("run", "venv")) :] == packages("run", "venv")
+    assert [call for call in machine.calls("systemctl") if "disable" in call] == ["--quiet disable nginx.service"]
+
+
+def test_services_are_held_back_while_packages_are_installed(machine: Machine, free_port: int) -> None:
+    """Debian's way to say so is taken, and taken away again, also when apt-get fails; an administrator's own stays."""
+    for name in ("dpkg-query", "tee", "chmod", "rm"):
+        machine.stand_in(name, "")
+    machine.stand_in("uname", "echo Linux")
+    machine.stand_in("sudo", 'exec "$@"')
+    machine.stand_in("apt-get", "exit 100")
+    result = machine.run("up", "--yes", "--engine", "native", "--port", str(free_port))
+    assert result.returncode == 3
+    assert "apt-get failed (status 100)" in result.stderr
+    policy = "/usr/sbin/policy-rc.d"
+    ours = [] if Path(policy).exists() else [policy]
+    assert machine.calls("tee") == ours
+    assert machine.calls("rm") == [f"-f -- {path}" for path in ours]
+
+
 def test_nothing_is_installed_without_consent(machine: Machine, free_port: int) -> None:
     """Without a terminal and without --yes, missing packages end the start, and apt-get is not called."""
     for name in ("dpkg-query", "apt-get", "sudo", "tee"):
@@ -244,7 +283,7 @@ def test_nothing_is_installed_without_consent(machine: Machine, free_port: int) 
     machine.stand_in("uname", "echo Linux")
     result = machine.run("up", "--engine", "native", "--port", str(free_port))
     assert result.returncode == 3
-    assert "missing Debian packages: ca-certificates conntrack" in result.stdout
+    assert f"missing Debian packages: {' '.join(packages('run', 'venv'))}" in result.stdout
     assert "Say --yes to agree" in result.stderr
     assert not machine.calls("apt-get")
     assert not machine.calls("sudo")
