@@ -18,6 +18,7 @@ from typing import Any
 
 from netlab.errors import ClosedError, CommandError, LabError, NotFoundError
 from netlab.kernel import _calls, terminal
+from netlab.kernel.process import inherited
 from netlab.kernel.sandbox import SOCKET_PREFIX
 
 _SOCKETS = Path("/proc/net/unix")
@@ -132,7 +133,7 @@ def attach(lab: RunningLab, host: str, command: list[str]) -> int:
         reply, descriptors = _ask(visitor, "enter", name=host)
         namespaces = dict(zip(reply["kinds"], descriptors, strict=True))
         path = f"{os.environ.get('PATH', '')}:{TOOL_PATH}".lstrip(":")
-        environment = os.environ | {"PATH": path, "NETLAB_LAB": lab.label, "NETLAB_HOST": host}
+        environment = inherited() | {"PATH": path, "NETLAB_LAB": lab.label, "NETLAB_HOST": host}
         rc = -1
         if not command:
             command, rc = _shell(host, lab.label, environment)

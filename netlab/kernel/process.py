@@ -30,6 +30,11 @@ _CHUNK = 1 << 16
 SIDE_BY_SIDE = 32
 
 
+def inherited() -> dict[str, str]:
+    """Return the environment for what runs in a host: ours, but no proxies, which are out of a lab's reach."""
+    return {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a command printed, and how it ended; truthy texts are decoded as UTF-8."""
@@ -113,7 +118,7 @@ class Process:
             ours.callback(os.close, self._status)
             theirs.callback(os.close, write_end)
             environment = {
-                **os.environ,
+                **inherited(),
                 "PATH": f"{os.environ.get('PATH', '')}:{_PATH}".lstrip(":"),
                 "NETLAB_HOST": host,
                 **place.env,

@@ -133,13 +133,6 @@ class Notebook:
         indicator = self.panel.locator(".jp-Notebook-ExecutionIndicator").first
         expect(indicator).to_have_attribute("data-status", "idle", timeout=LONG)
 
-    def cells(self) -> list[dict[str, object]]:
-        """Return the cells as they are on disk."""
-        import nbformat  # noqa: PLC0415 - only here
-
-        found = nbformat.read(self.server.folder / self.name, as_version=4)  # type: ignore[no-untyped-call]
-        return list(found.cells)
-
     def cell(self, text: str) -> Locator:
         """Return the code cell that has a text in its source."""
         return self.panel.locator(".jp-CodeCell", has=self.page.locator(".jp-InputArea", has_text=text)).first
