@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,17 +14,12 @@ from netlab import Cluster
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from netlab.kernel.process import Result
+    from netlab import Host
+    from netlab.kubernetes.node import Node
+    from netlab.kubernetes.pod import Pod
 
 
-class Runs(Protocol):
-    """A pod, a node or a host: something that runs commands."""
-
-    def run(self, *argv: str, **options: Any) -> Result:
-        """Run a command."""
-
-
-def ask(who: Runs, address: str, *options: str) -> dict[str, Any]:
+def ask(who: Pod | Node | Host, address: str, *options: str) -> dict[str, Any]:
     """Return what an echo server says about a request; fails where nobody answers within two seconds."""
     result = who.run("curl", "-s", "-S", "-m", "2", *options, f"http://{address}/")
     assert result.ok, f"{who!r} gets no answer from {address}: {result.stderr}"
@@ -32,7 +27,7 @@ def ask(who: Runs, address: str, *options: str) -> dict[str, Any]:
     return answer
 
 
-def spread(who: Runs, address: str, times: int) -> Counter[str]:
+def spread(who: Pod | Node | Host, address: str, times: int) -> Counter[str]:
     """Return how often each server answered; each request is a connection of its own, all by one curl."""
     result = who.run(
         "curl", "-s", "-S", "-m", "5", "--no-keepalive", "-H", "Connection: close", f"http://{address}/?n=[1-{times}]"
