@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from netlab.kernel.values import FdbEntry, FirewallRule, HostState, Interface, Snapshot, Socket
+    from netlab.view.nouns import Service
 
 Detail = dict[str, Any]
 _MOST = 60
 
 
-def details(snapshot: Snapshot) -> dict[str, Detail]:
+def details(snapshot: Snapshot, services: tuple[Service, ...] = ()) -> dict[str, Detail]:
     """Return what is known of each thing, by its identity.
 
     ``facts`` are [name, value], ``counters`` [name, received, sent], ``lists`` [title, lines].
@@ -29,7 +30,25 @@ def details(snapshot: Snapshot) -> dict[str, Detail]:
         for link in host.interfaces:
             prefix = "br" if link.kind == "bridge" else "if"
             found[f"{prefix}:{host.name}/{link.name}"] = _interface(host, link)
-    return found
+    return found | {service.id: _service(service) for service in services}
+
+
+def _service(service: Service) -> Detail:
+    ends = (
+        f"{end.share * 100:3.0f} %  {end.address}  {end.host or 'outside of this lab'}" for end in service.endpoints
+    )
+    lists = [
+        _list("Addresses", service.addresses, always=True),
+        _list("Port of every node", service.ports),
+        _list("Endpoints, with their share", ends),
+        _list("Hosts that have its rules", service.hosts),
+    ]
+    return {
+        "title": service.name,
+        "about": "Service: no interface holds its address, it exists only as rules",
+        "facts": [],
+        "lists": [entry for entry in lists if entry[1]],
+    }
 
 
 def _host(host: HostState) -> Detail:

@@ -132,7 +132,7 @@ class Diagram(anywidget.AnyWidget):
                 elif patch or self.patch:
                     labels = {key: text for key, text in new.labels.items() if self._base.labels.get(key) != text}
                     self.patch = {"fragments": patch, "labels": labels}
-                self._detail(details(snapshot))
+                self._detail(details(snapshot, scene.services))
                 if old is not None:
                     self._tell(old, snapshot)
         if self._still is not None:

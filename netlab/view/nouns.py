@@ -165,12 +165,38 @@ class Cable:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a Service sends packets: an address, the host that holds it (empty if none does), and the share."""
+
+    address: str
+    host: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An address that no interface holds: rules send its packets elsewhere."""
+
+    name: str  # namespace/name, or the address where the rules tell no name
+    addresses: tuple[str, ...]
+    ports: tuple[str, ...]  # of every node
+    endpoints: tuple[Endpoint, ...]
+    hosts: tuple[str, ...]  # on which the rules are
+
+    @property
+    def id(self) -> str:
+        """Return the identity: its name."""
+        return f"svc:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """All that is drawn of a lab."""
 
     lab: str
     hosts: tuple[SceneHost, ...] = ()
     cables: tuple[Cable, ...] = ()
+    services: tuple[Service, ...] = ()
     _index: dict[str, SceneHost] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:

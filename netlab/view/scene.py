@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from netlab.view import words
 from netlab.view.nouns import Bridge, Cable, CableKind, Chip, Line, Program, Scene, SceneHost
+from netlab.view.services import services
 from netlab.view.tunnels import tunnels
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def to_scene(snapshot: Snapshot) -> Scene:
     cables = _cables(snapshot)
     lines, tubes = tunnels(snapshot, cables)
     hosts = tuple(replace(_host(state), tubes=tubes.get(state.name, ())) for state in snapshot.hosts)
-    return Scene(snapshot.lab, hosts, (*cables, *lines))
+    return Scene(snapshot.lab, hosts, (*cables, *lines), services(snapshot))
 
 
 def _host(state: HostState) -> SceneHost:

@@ -14,11 +14,13 @@ from netlab.view import faces, pen, theme
 from netlab.view.cables import courses, draw_cable
 from netlab.view.drawing import dot
 from netlab.view.layout import Layout, lay_out
+from netlab.view.overhead import arrange, draw_overhead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from netlab.view.drawing import Drawing
+    from netlab.view.overhead import Box
     from netlab.view.parts import Point
 
 SVG = "http://www.w3.org/2000/svg"
@@ -29,19 +31,19 @@ _MARGIN = 12.0
 class Picture:
     """A picture that can be compared with the one before.
 
-    ``fragments`` holds the markup of each thing without the things inside it, ``order`` all ids as they were drawn.
+    ``fragments`` holds the markup of each thing that can be replaced, in the order in which they were drawn;
+    ``labels`` the sentence of each thing, and ``size`` width and height.
     """
 
     dot: str
     markup: str
     fragments: dict[str, str]
     labels: dict[str, str]
-    width: float
-    height: float
+    size: tuple[float, float]
 
     def patch(self, old: Picture | None) -> dict[str, str] | None:
         """Return the markup of what looks different now, or None if more than looks has changed."""
-        if old is None or old.dot != self.dot or list(old.fragments) != list(self.fragments):
+        if old is None or (old.dot, old.size) != (self.dot, self.size) or list(old.fragments) != list(self.fragments):
             return None
         return {key: text for key, text in self.fragments.items() if old.fragments[key] != text}
 
@@ -55,7 +57,7 @@ def picture(drawing: Drawing) -> Picture:
     root.set("aria-label", pen.clean(drawing.scene.sentence))
     leaves = {e.get("data-nl-id", ""): text_of(e) for e in _leaves(root)}
     labels = {e.get("data-nl-id", ""): e.get("aria-label", "") for e in root.iter("g") if e.get("data-nl-id")}
-    return Picture(text, text_of(root), leaves, labels, layout.width + 2 * _MARGIN, layout.height + 2 * _MARGIN)
+    return Picture(text, text_of(root), leaves, labels, (float(root.get("width", 0)), float(root.get("height", 0))))
 
 
 def static(drawing: Drawing, key: str = "", *, closed: bool = False) -> str:
@@ -96,7 +98,10 @@ def text_of(element: ET.Element) -> str:
 
 def base(drawing: Drawing, layout: Layout) -> tuple[ET.Element, ET.Element]:
     """Return the root of a picture, and the group in it whose coordinates are those of the layout."""
-    width, height = max(layout.width, 96) + 2 * _MARGIN, layout.height + 2 * _MARGIN
+    cards = _boxes(drawing, layout)
+    overhead = arrange(drawing.scene.services, cards)
+    width = max(layout.width, overhead.width, 96) + 2 * _MARGIN
+    height = layout.height + overhead.height + 2 * _MARGIN
     attributes = {
         "xmlns": SVG,
         "viewBox": f"0 0 {pen.number(width)} {pen.number(height)}",
@@ -107,7 +112,8 @@ def base(drawing: Drawing, layout: Layout) -> tuple[ET.Element, ET.Element]:
         "data-nl-lab": pen.clean(drawing.scene.lab),
     }
     root = ET.Element("svg", attributes)
-    body = ET.SubElement(root, "g", {"transform": f"translate({pen.number(_MARGIN)} {pen.number(_MARGIN)})"})
+    down = _MARGIN + overhead.height
+    body = ET.SubElement(root, "g", {"transform": f"translate({pen.number(_MARGIN)} {pen.number(down)})"})
     if not drawing.cards:
         pen.write(body, (0, 4), "no hosts yet", 12, fill="muted")
     for number, name in enumerate(drawing.cards):
@@ -115,7 +121,17 @@ def base(drawing: Drawing, layout: Layout) -> tuple[ET.Element, ET.Element]:
             _host(body, drawing, name, layout.places[number])
     for cable, course in courses(drawing, layout):
         draw_cable(body, cable, course)
+    if overhead.placed:
+        above = ET.SubElement(root, "g", {"transform": f"translate({pen.number(_MARGIN)} {pen.number(_MARGIN)})"})
+        lower = {name: (x, y + overhead.height, wide, high) for name, (x, y, wide, high) in cards.items()}
+        draw_overhead(above, overhead, lower)
     return root, body
+
+
+def _boxes(drawing: Drawing, layout: Layout) -> dict[str, Box]:
+    """Return where each host is, with all that sticks out of it."""
+    places = ((name, layout.places[number]) for number, name in enumerate(drawing.cards))
+    return {name: (*place, *drawing.cards[name].outer) for name, place in places if not drawing.scene[name].gone}
 
 
 def _host(body: ET.Element, drawing: Drawing, name: str, place: Point) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from netlab.kernel.values import HostState, Interface, Neighbour, Route
-    from netlab.view.nouns import State
+    from netlab.view.nouns import Service, State
 
 _LINK_LOCAL = ip_network("fe80::/10")
 _MULTICAST = ip_network("ff00::/8")
@@ -78,6 +78,15 @@ def tunnel(number: str, a: tuple[str, str], b: tuple[str, str], *, up: bool) -> 
     """Say what a VXLAN tunnel joins."""
     state_words = "up" if up else "down"
     return f"VXLAN tunnel {number} between {a[1]} of {a[0]} and {b[1]} of {b[0]}, {state_words}."
+
+
+def service(item: Service) -> str:
+    """Say what a Service is: where it is found, and where its packets go."""
+    ends = join([f"{end.host or end.address} ({end.share * 100:.0f} %)" for end in item.endpoints[:8]])
+    more = len(item.endpoints) - 8
+    where = f" at {join(item.addresses)}" if item.addresses else ""
+    words = f"Service {item.name}{where}: no interface holds this address; rules on {join(item.hosts[:4])}"
+    return f"{words} send its packets to {ends}{f' and {more} more' if more > 0 else ''}."
 
 
 def kind_note(link: Interface) -> str:

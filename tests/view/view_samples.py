@@ -184,6 +184,16 @@ def _enslave(lab: Builder, host: str, port: str, bridge: str) -> None:
     lab.hosts[host] = replace(state, interfaces=links)
 
 
+def service() -> Snapshot:
+    """Return the node with rules for two addresses that no interface holds: chapter 10."""
+    lab = Builder("service", {host.name: host for host in node().hosts})
+    to = "-j DNAT --to-destination 10.244.1"
+    front = "-d 10.96.0.10/32 -p tcp -m tcp --dport 80"
+    half = "-m statistic --mode random --probability 0.5"
+    lab.rules("node-1", "nat", "PREROUTING", f"{front} {half} {to}.2:80", f"{front} {to}.3:80")
+    return lab.rules("node-1", "nat", "OUTPUT", f"-d 10.96.0.53/32 -p udp --dport 53 {to}.3:53").build()
+
+
 def cluster(*, vxlan: bool = True) -> Snapshot:
     """Return three nodes with two pods each over an underlay, with a VXLAN tunnel: chapter 07."""
     lab = Builder("cluster").host("underlay").interface("underlay", "br0", kind="bridge")
@@ -305,6 +315,7 @@ ALL: dict[str, Callable[[], Snapshot]] = {
     "gateway": gateway,
     "gateway-small": lambda: gateway(3),
     "node": node,
+    "service": service,
     "cluster": cluster,
     "cluster-flat": lambda: cluster(vxlan=False),
     "strange": strange,

@@ -2,8 +2,9 @@
 
 /** @typedef {{title: string, about: string, state?: string, facts: [string, string][], counters?: [string, number, number][], lists: [string, string[]][]}} Detail */
 
-/** Which thing tells of another: the table of a host is told of by the host, a cable by one of its ends. @param {string} id */
-function tellerOf(id) {
+/** Which thing tells of another: the table of a host is told of by the host, a cable by one of its ends. @param {string} id @param {Record<string, Detail>} details */
+function tellerOf(id, details = {}) {
+  if (id.startsWith("ep:")) return Object.keys(details).find((key) => key.startsWith("svc:") && id.startsWith(`ep:${key.slice(4)}/`)) ?? id;
   const name = id.replace(/^[a-z]+:/, "");
   if (/^(rt|nb|ipt|sysctl|sock|fwd|tube):/.test(id)) return `host:${name.split("/")[0]}`;
   if (/^(veth|macvlan|tun):/.test(id)) return `if:${name.split("~")[0]}`;
@@ -60,7 +61,7 @@ class DetailPanel {
   /** @param {Record<string, Detail>} details */
   update(details) {
     if (!this.id) return;
-    const detail = details[tellerOf(this.id)];
+    const detail = details[tellerOf(this.id, details)];
     const text = JSON.stringify(detail ?? null);
     if (text === this.shown) return;
     this.shown = text;

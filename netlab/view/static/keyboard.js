@@ -23,7 +23,7 @@ class Keyboard {
 
   /** @returns {SVGGElement[]} */
   hosts() {
-    return /** @type {any} */ ([...(this.picture.svg?.querySelectorAll(".host") ?? [])]);
+    return /** @type {any} */ ([...(this.picture.svg?.querySelectorAll(".host, .svc") ?? [])]);
   }
 
   /** @param {Element} host @returns {SVGGElement[]} */

@@ -1,0 +1,138 @@
+"""Find the Services of a lab in its rules: addresses that no interface holds, and where packets to them are sent.
+
+Read from the kernel, so what a learner writes by hand shows as well as what a proxy wrote. The shape of kube-proxy's
+chains is that of pkg/proxy/iptables/proxier.go and pkg/proxy/nftables/proxier.go.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from netlab.view.nouns import Endpoint, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from netlab.kernel.values import FirewallRule, Snapshot
+
+_OPTION = r"(?:^| ){} (\S+)"
+_DESTINATION, _PORT, _PROTOCOL, _TARGET, _TO, _CHANCE = (
+    re.compile(_OPTION.format(re.escape(word)))
+    for word in ("-d", "--dport", "-p", "-j", "--to-destination", "--probability")
+)
+_COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
+_NFT_SERVICE = re.compile(r"service-[^-]+-([^/]+/[^/]+)/")
+_NFT_MAP = re.compile(r"\d+ : (\S+) \. (\d+)")
+_NFT_GOTO = re.compile(r"goto endpoint-\S+?__([0-9a-fA-F.:]+)/(\d+)")
+_DEEPEST = 8
+_OWN = {"KUBE-MARK-MASQ", "KUBE-MARK-DROP"}
+
+
+@dataclass(slots=True)
+class _Found:
+    """A Service while its rules are read."""
+
+    name: str
+    tool: str
+    addresses: dict[str, None] = field(default_factory=dict)
+    ports: dict[str, None] = field(default_factory=dict)
+    endpoints: dict[tuple[str, str], float] = field(default_factory=dict)
+    hosts: dict[str, None] = field(default_factory=dict)
+
+
+def services(snapshot: Snapshot) -> tuple[Service, ...]:
+    """Return the Services, in the order of their rules."""
+    held = {str(a.address.ip) for host in snapshot.hosts for a in host.addresses}
+    holders = {str(a.address.ip): host.name for host in snapshot.hosts for a in host.addresses}
+    found: dict[str, _Found] = {}
+    for host in snapshot.hosts:
+        nat = [rule for rule in host.rules if rule.table == "nat" and rule.tool != "nft" and rule.text]
+        if any("DNAT" in rule.text for rule in nat):
+            _read_iptables(host.name, nat, held, found)
+        _read_nft(host.name, host.rules, found)
+    return tuple(_service(item, holders) for item in found.values() if item.endpoints and (item.addresses or item.tool))
+
+
+def _service(item: _Found, holders: dict[str, str]) -> Service:
+    endpoints = tuple(
+        Endpoint(f"{address}:{port}" if port else address, holders.get(address, ""), share)
+        for (address, port), share in item.endpoints.items()
+    )
+    return Service(item.name, tuple(item.addresses), tuple(item.ports), endpoints, tuple(item.hosts))
+
+
+def _read_iptables(host: str, rules: list[FirewallRule], held: set[str], found: dict[str, _Found]) -> None:
+    chains: dict[str, list[FirewallRule]] = {}
+    for rule in rules:
+        chains.setdefault(rule.chain, []).append(rule)
+    left: dict[str, float] = {}  # what earlier rules of the same front leave over
+    for rule in rules:
+        target = _first(_TARGET, rule.text)
+        if target in _OWN or "! -d" in rule.text:
+            continue
+        address, port = _first(_DESTINATION, rule.text).partition("/")[0], _first(_PORT, rule.text)
+        name = _name(rule.text)
+        if rule.chain == "KUBE-NODEPORTS" and port and name in found:
+            found[name].ports[f":{port}"] = None
+        if not address or address in held:
+            continue
+        front = f"{address}:{port}" if port else address
+        share = left.get(f"{rule.chain} {front}", 1.0)
+        chance = float(_first(_CHANCE, rule.text) or 1)
+        shares = _resolve(chains, rule, share * chance, 0)
+        if not shares:
+            continue
+        left[f"{rule.chain} {front}"] = share * (1 - chance)
+        item = found.setdefault(name or front, _Found(name or front, ""))
+        item.addresses[front] = None
+        if not item.hosts or host in item.hosts:
+            for end, part in shares.items():
+                # A rule in PREROUTING has its twin in OUTPUT: the shares are those of one of them.
+                item.endpoints[end] = max(part, item.endpoints.get(end, 0.0))
+        item.hosts[host] = None
+
+
+def _resolve(
+    chains: dict[str, list[FirewallRule]], rule: FirewallRule, share: float, depth: int
+) -> dict[tuple[str, str], float]:
+    """Return where a rule sends packets, and which share of them; nothing if it rewrites none."""
+    target = _first(_TARGET, rule.text)
+    if target == "DNAT":
+        address, _, port = _first(_TO, rule.text).rpartition(":")
+        return {(address.strip("[]"), port): share} if address else {(port, ""): share}
+    found: dict[tuple[str, str], float] = {}
+    for inner in chains.get(target, ()) if depth < _DEEPEST else ():
+        # The rules of session affinity only bring back those who have been here before.
+        if " --rcheck " in f" {inner.text} " or _first(_TARGET, inner.text) in _OWN:
+            continue
+        chance = float(_first(_CHANCE, inner.text) or 1)
+        ends = _resolve(chains, inner, share * chance, depth + 1)
+        for end, part in ends.items():
+            found[end] = found.get(end, 0.0) + part
+        if ends:
+            share *= 1 - chance
+    return found
+
+
+def _name(text: str) -> str:
+    """Return the Service that kube-proxy names in its comments, as namespace/name."""
+    comment = next((a or b for a, b in _COMMENT.findall(text)), "")
+    first = comment.partition(" ")[0]
+    return first.partition(":")[0] if first.count("/") == 1 else ""
+
+
+def _read_nft(host: str, rules: Iterable[FirewallRule], found: dict[str, _Found]) -> None:
+    for rule in rules:
+        match = _NFT_SERVICE.match(rule.chain) if rule.tool == "nft" else None
+        ends = (_NFT_MAP.findall(rule.text) or _NFT_GOTO.findall(rule.text)) if match else []
+        if match and ends:
+            item = found.setdefault(match[1], _Found(match[1], "nft"))
+            item.hosts[host] = None
+            item.endpoints = {end: 1 / len(ends) for end in ends}
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str:
+    match = pattern.search(text)
+    return match[1] if match else ""
