@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ask, deployment, eventually, pod
+from cluster_tools import ask, deployment, eventually, pod
 
 from netlab import Cluster, InvalidInputError, NotFoundError
 from netlab.kubernetes.manifests import InvalidManifestError

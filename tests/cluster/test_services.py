@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ask, deployment, pod, service, spread
+from cluster_tools import ask, deployment, pod, service, spread
 
 from netlab import Cluster
 from netlab.kubernetes.manifests import InvalidManifestError

@@ -12,7 +12,7 @@ from netlab.kubernetes.proxy import Family, Inventory, Settings, State, batches,
 from netlab.kubernetes.rulesets import NftTable, Tables, read_listing, read_tables
 
 if TYPE_CHECKING:
-    from conftest import Kernel
+    from rule_kernel import Kernel
 
 FAMILIES = st.sampled_from(list(Family))
 SEEDS = st.integers(0, 2**32)

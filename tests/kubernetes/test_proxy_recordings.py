@@ -14,7 +14,7 @@ from netlab.kubernetes.rulesets import read_tables
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Kernel
+    from rule_kernel import Kernel
 
 # How many comparisons each suite has to make at least: an engine that compares nothing would pass too.
 PURE = {

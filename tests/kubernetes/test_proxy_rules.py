@@ -21,7 +21,7 @@ from netlab.kubernetes.rulesets import read_listing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Kernel
+    from rule_kernel import Kernel
 
 SETTINGS = Settings(Family.IPV4, node_name="n1", node_ip="192.168.0.2", node_port_addresses=("192.168.0.2",))
 
