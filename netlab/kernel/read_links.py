@@ -117,7 +117,7 @@ def _describe(info: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
         found.append(("stp", "on" if data.get_attr("IFLA_BR_STP_STATE") else "off"))
     if decoded.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge":
         port = dict(decoded.get_attr("IFLA_INFO_SLAVE_DATA")["attrs"])
-        found.append(("port state", PORT_STATES.get(port.get("IFLA_BRPORT_STATE"), "?")))
+        found.append(("port state", PORT_STATES.get(port.get("IFLA_BRPORT_STATE", -1), "?")))
         found.append(("hairpin", "on" if port.get("IFLA_BRPORT_MODE") else "off"))
     return kind, tuple(found)
 
