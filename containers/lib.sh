@@ -185,12 +185,13 @@ make_venv() { # make_venv run|all: sets $venv; does nothing where the lock is in
 # --- namespaces --------------------------------------------------------------
 
 need_namespaces() { # need_namespaces PREFIX…: a lab is made of them. Says what forbids them, and how to allow them
-    if "$@" unshare --user --map-root-user --net --mount true 2>/dev/null; then return; fi
+    local probe=(unshare --user --map-root-user --net --mount --pid --fork --mount-proc true)
+    if "$@" "${probe[@]}" 2>/dev/null; then return; fi
     local name=kernel.apparmor_restrict_unprivileged_userns
     if [ "$(sysctl -n $name 2>/dev/null)" = 1 ]; then
         die 4 "This system (AppArmor) forbids ordinary users to make namespaces." \
             "Allow it until the next start:  sudo sysctl -w $name=0" \
-            "Or use Docker:                  ./containers/up --engine docker"
+            "Allow it for good:              echo $name=0 | sudo tee /etc/sysctl.d/60-netlab.conf"
     fi
     name=kernel.unprivileged_userns_clone
     if [ "$(sysctl -n $name 2>/dev/null)" = 0 ]; then
@@ -202,7 +203,7 @@ need_namespaces() { # need_namespaces PREFIX…: a lab is made of them. Says wha
             "Allow them until the next start:  sudo sysctl -w user.max_user_namespaces=10000"
     fi
     die 4 "Namespaces cannot be made here. The system says:" \
-        "$("$@" unshare --user --map-root-user --net --mount true 2>&1 || true)" \
+        "$("$@" "${probe[@]}" 2>&1 || true)" \
         "In a container, start it as README.md shows, with netlab's seccomp profile."
 }
 
