@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,8 +88,9 @@ def wait_for_same(before: Fingerprint, timeout: float = 10.0) -> str:
 def until(condition: Callable[[], object], timeout: float = 10.0) -> bool:
     """Poll for something that sends no event, until it is true or the time is up; tell which it was."""
     deadline = time.monotonic() + timeout
+    pause = threading.Event()
     while not (found := bool(condition())) and time.monotonic() < deadline:
-        time.sleep(0.005)
+        pause.wait(0.005)
     return found
 
 

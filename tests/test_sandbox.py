@@ -64,7 +64,8 @@ def children(pid: int) -> list[int]:
     """Return the children of a process."""
     found: list[int] = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(word) for word in (thread / "children").read_text(encoding="ascii").split()]
+        with contextlib.suppress(FileNotFoundError):  # the thread has ended since the list was read
+            found += [int(word) for word in (thread / "children").read_text(encoding="ascii").split()]
     return found
 
 

@@ -185,7 +185,7 @@ def test_a_thousand_flaps_end_in_the_true_picture(
 def test_a_quiet_lab_costs_little(pair: tuple[Host, Host], seen: Seen) -> None:
     """Where nothing happens no snapshot comes, and few reads are made."""
     seen.wait(lambda _: True)
-    while not seen.is_quiet(2.5):
+    while not seen.is_quiet(1.5):
         continue
     reads = pair[0].lab.watcher.reads
     assert seen.is_quiet(1.0)
