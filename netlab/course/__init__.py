@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netlab.course.map import show_map
     from netlab.course.panel import break_it, exercise
-    from netlab.course.predict import predict
+    from netlab.course.prediction import predict
     from netlab.course.scene import Scene
     from netlab.course.values import BreakFix, Exercise, Fault, Hint, Mistake, Verdict
 
@@ -31,7 +31,7 @@ __all__ = [
 
 #: Found when they are first asked for (PEP 562): `netlab progress` shall not wait for widgets.
 _LATER = {
-    "predict": "predict",
+    "predict": "prediction",
     "exercise": "panel",
     "break_it": "panel",
     "show_map": "map",

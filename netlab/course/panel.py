@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from netlab.lab import Lab
 
 _STATIC = Path(__file__).with_name("static")
+_TOLD = ("passed", "saw", "expected", "look", "word", "story", "journey")
 #: The exercises of this notebook that are open, by their key: a cell that runs again replaces its own.
 _open: dict[str, Panel] = {}
 
@@ -79,7 +80,7 @@ class Panel(anywidget.AnyWidget):
     def check(self) -> Verdict:
         """Look at the effect in the kernel and in real packets; return the verdict."""
         verdict = self._task.check()
-        self.verdict = {name: getattr(verdict, name) for name in ("passed", "saw", "expected", "look", "word", "story")}
+        self.verdict = {name: getattr(verdict, name) for name in _TOLD}
         return verdict
 
     def hint(self) -> str:

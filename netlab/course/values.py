@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Verdict:
     """What a check found: what it saw, what it expected, and where to look next.
 
-    ``word`` begins the text of one that passed; ``story`` is told below it.
+    ``word`` begins the text of one that passed; ``story`` is told below it; ``journey`` is what the packet met, where
+    that is the evidence.
     """
 
     passed: bool
@@ -28,6 +29,7 @@ class Verdict:
     look: str = ""
     word: str = "Done"
     story: str = ""
+    journey: str = ""
     seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -36,6 +38,7 @@ class Verdict:
         lines += [f"  Expected: {self.expected}"] if self.expected and not self.passed else []
         lines += [f"  Look next: {self.look}"] if self.look and not self.passed else []
         lines += ["", self.story] if self.story else []
+        lines += ["", self.journey] if self.journey and not self.passed else []
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -48,6 +51,8 @@ class Verdict:
         rows += [] if self.passed else [("Expected", self.expected), ("Look next", self.look)]
         body = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows if text)
         story = "".join(f"<p>{html.escape(part)}</p>" for part in self.story.split("\n\n") if part)
+        if self.journey and not self.passed:
+            story += f"<details><summary>What the packet met</summary><pre>{html.escape(self.journey)}</pre></details>"
         return f"<div><strong>{html.escape(head)}</strong><dl>{body}</dl>{story}</div>"
 
 
@@ -56,9 +61,9 @@ def passed(saw: str) -> Verdict:
     return Verdict(passed=True, saw=saw)
 
 
-def failed(saw: str, expected: str, look: str) -> Verdict:
+def failed(saw: str, expected: str, look: str, journey: str = "") -> Verdict:
     """Return the verdict of a check that found something else; ``look`` points on, and gives no answer away."""
-    return Verdict(passed=False, saw=saw, expected=expected, look=look)
+    return Verdict(passed=False, saw=saw, expected=expected, look=look, journey=journey)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,10 @@ function render({ model, el }) {
     const rows = found.passed ? [["Seen", found.saw]] : [["Seen", found.saw], ["Expected", found.expected], ["Look next", found.look]];
     for (const [name, text] of rows) if (text) list.append(make("dt", "", name), make("dd", "", ...words(text)));
     const head = make("strong", "", found.passed ? `✓ ${found.word}` : "○ Not yet");
-    status.replaceChildren(make("div", `nl-verdict ${found.passed ? "nl-passed" : "nl-open"}`, head, list, ...paragraphs(found.story ?? "")));
+    const journey = !found.passed && found.journey
+      ? [make("details", "", make("summary", "", "What the packet met"), make("pre", "", found.journey))]
+      : [];
+    status.replaceChildren(make("div", `nl-verdict ${found.passed ? "nl-passed" : "nl-open"}`, head, list, ...paragraphs(found.story ?? ""), ...journey));
   }
   function drawHints() {
     hints.replaceChildren(...model.get("hints").map((/** @type {string} */ hint) => make("li", "", ...words(hint))));

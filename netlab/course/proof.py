@@ -1,0 +1,115 @@
+"""What checks ask of a lab: real packets, and the way that they took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netlab.course.values import Verdict, failed, passed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from netlab.course.scene import Scene
+    from netlab.journey.values import Drop, Journey
+
+#: Seconds to wait for an answer that does not come: a check shall be over within two.
+_PATIENCE = 0.5
+#: Where to look when a packet ends, by `Drop.kind`; ``{host}`` is where it ended.
+_LOOK = {
+    "no-route": "`ip route get` in {host}, with that address: which destinations does {host} know?",
+    "neighbour": "the route in {host}: does it name a next hop, and does somebody on that cable have its address?",
+    "ip-forward": "the sysctl of {host} that makes a host pass on what is not for itself.",
+    "blackhole": "`ip route` in {host}, all of it: which route matches best?",
+    "unreachable": "`ip route` in {host}, all of it: which route matches best?",
+    "rp-filter": "which way {host} itself would take to the source of that packet, and its rp_filter.",
+    "too-big": "the MTU of both ends of that cable, with `ip link`.",
+    "no-listener": "`ss -tln` in {host}: who listens, and on which address and port?",
+    "reject": "the rule that refused it, in {host}: is it in the right chain, and at the right place in it?",
+    "rule": "the rule that dropped it, in {host}: is it in the right chain, and at the right place in it?",
+    "policy": "what {host} does with packets that no rule of that chain matches.",
+}
+
+
+def follow(scene: Scene, client: str, destination: str, *, by: Sequence[str], explain: bool = True) -> Verdict:
+    """Send a packet from a role to an address; it must take the way ``by`` (roles after the client), and back.
+
+    It is TCP to ``address:port``, or an echo request to an address alone. A working answer by another way does not
+    pass. ``explain=False`` says where the packet ended but not why: for faults that the reader is to find.
+    """
+    start = scene.host(client)
+    address, _, port = destination.partition(":")
+    journey = _trace(scene, start.name, address, int(port) if port else None)
+    wanted = (start.name, *(scene.values[role] for role in by))
+    what = f"{address}, port {port}," if port else address
+    expected = f"{what} answers {start.name}, and the packets go {_way(wanted)} and the same way back"
+    if not explain and not journey.ok:
+        return failed(
+            _last_seen(journey, start.name), expected, "a capture where it was last seen, and one step further."
+        )
+    if journey.drop is not None:
+        return failed(_ended(journey.drop), expected, _look(journey.drop), str(journey))
+    if not journey.ok:
+        return failed(
+            f"no answer from {what} came back to {start.name}",
+            expected,
+            "where the last packet was seen.",
+            str(journey),
+        )
+    for words, way, right in (
+        ("request", journey.path, wanted),
+        ("answer", journey.way_back, tuple(reversed(wanted))),
+    ):
+        if way != right:
+            return failed(
+                f"there is an answer, but the {words} went {_way(way)}, and not {_way(right)}",
+                expected,
+                f"`ip route get` in {way[0] if way else start.name}: it says which way a packet takes from there.",
+                str(journey),
+            )
+    return passed(f"{what} answered {start.name}, and the packets went {_way(wanted)} and back")
+
+
+def _trace(scene: Scene, client: str, destination: str, port: int | None) -> Journey:
+    protocol = "tcp" if port else "icmp"
+    journey = scene.lab.trace(client, destination, port, protocol=protocol, timeout=_PATIENCE)
+    if journey.drop is not None and journey.drop.kind == "unexplained":
+        # A late packet of an earlier connection may have crossed it.
+        journey = scene.lab.trace(client, destination, port, protocol=protocol, timeout=_PATIENCE)
+    return journey
+
+
+def _way(hosts: Sequence[str]) -> str:
+    return " → ".join(hosts) or "nowhere"
+
+
+def _ended(drop: Drop) -> str:
+    packet = "the answer" if drop.leg == "reply" else "the packet"
+    return f"{packet} ended in {drop.host}: {drop.reason}"
+
+
+def _last_seen(journey: Journey, client: str) -> str:
+    if journey.drop is None:
+        return f"no answer came back to {client}"
+    packet = "the answer" if journey.drop.leg == "reply" else "the packet"
+    return f"{packet} was last seen in {journey.drop.host}"
+
+
+def _look(drop: Drop) -> str:
+    return _LOOK.get(drop.kind, "the last step of its journey, in {host}.").format(host=drop.host)
+
+
+def ping(scene: Scene, role: str, destination: str, *options: str) -> bool:
+    """Tell whether one echo request from a role is answered within half a second; ``options`` are ping's."""
+    return scene.host(role).run("ping", "-n", "-c1", "-W0.5", *options, destination, timeout=3).ok
+
+
+def next_hop(scene: Scene, role: str, destination: str) -> tuple[str | None, str | None]:
+    """Return (gateway, interface) that a role would use for an address, each None where there is none."""
+    words = scene.host(role).run("ip", "route", "get", destination).stdout.split()
+    gateway, device = (words[words.index(key) + 1] if key in words else None for key in ("via", "dev"))
+    return gateway, device
+
+
+def first_failure(*verdicts: Verdict) -> Verdict:
+    """Return the first verdict that did not pass, or the last one; they were all asked for already."""
+    return next((verdict for verdict in verdicts if not verdict.passed), verdicts[-1])
