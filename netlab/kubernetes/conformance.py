@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Case = dict[str, Any]
 
-_NODE_ADDRESSES = ("192.168.0.2", "192.168.1.2", "192.168.99.11", "2001:db8::1", "2001:db8:1::2")
+NODE_ADDRESSES = ("192.168.0.2", "192.168.1.2", "192.168.99.11", "2001:db8::1", "2001:db8:1::2")
 _PODS = {Family.IPV4: "10.0.0.0/8", Family.IPV6: "fd00:10::/64"}
 
 
@@ -70,7 +70,7 @@ def run(folder: Path) -> list[Suite]:
 
     Raises `NotFoundError` if the folder does not hold them.
     """
-    home = _home(folder)
+    home = home_of(folder)
     return [
         *_iptables_cases(home),
         *_nftables_cases(home),
@@ -81,7 +81,7 @@ def run(folder: Path) -> list[Suite]:
 
 def run_saved(folder: Path, iptables_save: Listing, nft_list: Listing) -> list[Suite]:
     """Return the suites that compare what the kernel lists after our text with what it listed after kube-proxy's."""
-    home = _home(folder)
+    home = home_of(folder)
     saved = Suite("iptables saved rulesets")
     listed = Suite("nftables listed tables")
     script = ""
@@ -124,7 +124,7 @@ class GoldenStep:
 
 def golden_steps(home: Path) -> Iterator[GoldenStep]:
     """Yield every step in ``golden``: case by case, first all steps of one mode, then of the other."""
-    for case in _cases(home / "flows"):
+    for case in read_cases(home / "flows"):
         name = case["id"]
         steps = [case["objects"], *(step["objects"] for step in case.get("after") or [])]
         for mode, ending in (("iptables", "save"), ("nftables", "nft")):
@@ -166,22 +166,24 @@ def case_settings(config: Case, mode: str) -> Settings:
     return replace(read_settings(Field(manifest, "config"), node, family, cidrs), node_ip=config["nodeIP"])
 
 
-def _home(folder: Path) -> Path:
+def home_of(folder: Path) -> Path:
+    """Return the part of ``folder`` that was recorded from kube-proxy; raises `NotFoundError` if it is not there."""
     home = folder / "kube-proxy"
     if not (home / "cases").is_dir():
         raise NotFoundError(f"{folder} holds no recordings of kube-proxy: expected a folder kube-proxy/cases in it")
     return home
 
 
-def _cases(folder: Path) -> Iterator[Case]:
+def read_cases(folder: Path) -> Iterator[Case]:
+    """Yield the cases in a folder, each with its ``id``."""
     for path in sorted(folder.glob("*.json")):
         if path.name != "INDEX.json":
             yield {"id": path.stem, **json.loads(path.read_text())}
 
 
 def _node(name: str, labels: dict[str, str]) -> Field:
-    addresses = [{"type": "InternalIP", "address": _NODE_ADDRESSES[index]} for index in (0, 3)]
-    metadata = {"name": name, "labels": labels, "annotations": {ADDRESSES: ",".join(_NODE_ADDRESSES)}}
+    addresses = [{"type": "InternalIP", "address": NODE_ADDRESSES[index]} for index in (0, 3)]
+    metadata = {"name": name, "labels": labels, "annotations": {ADDRESSES: ",".join(NODE_ADDRESSES)}}
     return Field({"metadata": metadata, "status": {"addresses": addresses}}, "node")
 
 
@@ -191,7 +193,7 @@ def _inventory(settings: Settings, objects: list[Case]) -> Inventory:
 
 def _iptables_cases(home: Path) -> Iterator[Suite]:
     states, texts, partials = Suite("iptables states"), Suite("iptables exact texts"), Suite("iptables partial syncs")
-    for case in _cases(home / "cases" / "iptables"):
+    for case in read_cases(home / "cases" / "iptables"):
         old: iptables.Ruleset | None = None
         steps = case["steps"]
         for number, step in enumerate(steps):
@@ -240,7 +242,7 @@ def _jumps(text: str) -> list[tuple[str, object]]:
 
 def _nftables_cases(home: Path) -> Iterator[Suite]:
     states, texts, partials = Suite("nftables states"), Suite("nftables exact texts"), Suite("nftables partial syncs")
-    for case in _cases(home / "cases" / "nftables"):
+    for case in read_cases(home / "cases" / "nftables"):
         old: nftables.Ruleset | None = None
         table = NftTable()
         stale = ""
@@ -299,7 +301,7 @@ def _endpoint(item: Case, *, node_hints: bool) -> Endpoint:
 def _restore_inputs(home: Path) -> Suite:
     """Compare with the recorded inputs of iptables-restore: first syncs, and the partial ones that followed."""
     suite = Suite("iptables restore inputs")
-    for case in _cases(home / "flows"):
+    for case in read_cases(home / "flows"):
         settings = flow_settings(case["config"], "iptables")
         old: iptables.Ruleset | None = None
         for number, objects in enumerate([case["objects"], *(step["objects"] for step in case.get("after") or [])]):
