@@ -67,6 +67,11 @@ def threads_of(lab: Lab) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == f"watch {lab.name}"]
 
 
+def has(name: str) -> Callable[[Snapshot], bool]:
+    """Return what tells whether red has an interface of a name."""
+    return lambda picture: any(link.name == name for link in picture["red"].interfaces)
+
+
 def test_the_present_comes_first(pair: tuple[Host, Host]) -> None:
     """A subscriber is called with the present snapshot before `watch` returns."""
     got: list[Snapshot] = []
@@ -207,7 +212,7 @@ def test_a_failing_subscriber_does_not_stop_the_others(
     subscription = red.lab.watch(fail_later)
     for name in ("br0", "br1"):
         red.add_bridge(name)
-        seen.wait(lambda picture, name=name: any(link.name == name for link in picture["red"].interfaces))
+        seen.wait(has(name))
     assert "a subscriber of lab test failed" in caplog.text
     subscription.close()
 
@@ -220,7 +225,7 @@ def test_the_thread_lives_while_someone_listens(pair: tuple[Host, Host]) -> None
         watching = Seen(lab)
         assert threads_of(lab)
         red.add_bridge(f"br{round_}")
-        watching.wait(lambda picture, round_=round_: any(i.name == f"br{round_}" for i in picture["red"].interfaces))
+        watching.wait(has(f"br{round_}"))
         watching.subscription.close()
         watching.subscription.close()
     for thread in threads_of(lab):
@@ -280,7 +285,7 @@ def test_changes_arrive_soon(
     for number in range(10):
         assert red.run("ip", "link", "add", f"br{number}", "type", "bridge").ok
         began = time.monotonic()
-        seen.wait(lambda picture, number=number: any(i.name == f"br{number}" for i in picture["red"].interfaces))
+        seen.wait(has(f"br{number}"))
         taken.append(time.monotonic() - began)
     median = statistics.median(taken)
     record_property("median seconds from a change to its snapshot", round(median, 4))
