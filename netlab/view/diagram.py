@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netlab.kernel.values import Snapshot
+    from netlab.view.nouns import Scene
 
 _STATIC = Path(__file__).with_name("static")
 _MODULES = ("picture.js", "marks.js", "keyboard.js", "finding.js", "rates.js", "details.js", "still.js", "diagram.js")
@@ -96,6 +97,7 @@ class Diagram(anywidget.AnyWidget):
         self._snapshot: Snapshot | None = None
         self._drawing: Drawing | None = None
         self._base: Picture | None = None
+        self._latest: Picture | None = None
         self._seq = 0
         self._still: Still | None = None
         self._cells: set[str] = set()
@@ -122,9 +124,7 @@ class Diagram(anywidget.AnyWidget):
     def _update(self, snapshot: Snapshot) -> None:
         with self._guard:
             old, self._snapshot = self._snapshot, snapshot
-            scene = fold(self._slots.keep(to_scene(snapshot)), self.unfolded)
-            self._drawing = draw(scene, self._slots.rooms)
-            new = picture(self._drawing)
+            new = self._draw(fold(self._slots.keep(to_scene(snapshot)), self.unfolded))
             patch = new.patch(self._base)
             with self.hold_sync():
                 if patch is None or self._base is None:
@@ -132,11 +132,18 @@ class Diagram(anywidget.AnyWidget):
                 elif patch or self.patch:
                     labels = {key: text for key, text in new.labels.items() if self._base.labels.get(key) != text}
                     self.patch = {"fragments": patch, "labels": labels}
-                self._detail(details(snapshot, scene.services))
+                self._detail(details(snapshot, self._drawing.scene.services if self._drawing else ()))
                 if old is not None:
                     self._tell(old, snapshot)
         if self._still is not None:
             self._still.changed()
+
+    def _draw(self, scene: Scene) -> Picture:
+        """Draw a scene, or return the last picture if nothing of it has changed: counters tick all the time."""
+        if self._drawing is None or self._latest is None or self._drawing.scene != scene:
+            self._drawing = draw(scene, self._slots.rooms)
+            self._latest = picture(self._drawing)
+        return self._latest
 
     def _detail(self, known: dict[str, Any]) -> None:
         """Send what is known of each thing: all of it once, and then what has changed since."""
@@ -216,6 +223,7 @@ class Diagram(anywidget.AnyWidget):
         """Lay the picture out afresh, without the empty places that vanished hosts have left."""
         with self._guard:
             self._slots.tidy()
+            self._latest = None
             if self._snapshot is not None:
                 self._update(self._snapshot)
 
@@ -234,7 +242,7 @@ class Diagram(anywidget.AnyWidget):
         target = Path(path)
         if target.suffix.lower() != ".svg":
             raise InvalidInputError(
-                f"A diagram is saved as .svg; {target.name!r} is not. The widget's menu saves a PNG."
+                f"A diagram is saved as .svg; {target.name!r} is not. A PNG is made by Shift and a click on `save`."
             )
         target.write_text(self.to_svg(), "utf-8")
         return target

@@ -150,10 +150,15 @@ def _tube(parent: ET.Element, item: Part) -> None:
 def _program(parent: ET.Element, item: Part) -> None:
     program: Program = item.data
     box = pen.group(parent, item.id, "program", program.sentence)
-    pen.rect(box, (item.x, item.y, item.width, item.height), "pod", "podline")
+    guest = program.id.startswith("host:")
+    dashes = {"stroke_dasharray": "4 3"} if guest else {}
+    pen.rect(box, (item.x, item.y, item.width, item.height), "pod", "podline", **dashes)
     middle = item.x + item.width / 2
     name = fit_middle(program.name, item.width - 8, 11)
     pen.write(box, (middle, item.y + 14), name, 11, anchor="middle")
+    if guest:
+        pen.write(box, (middle, item.y + 28), "lives in here", 10, fill="muted", anchor="middle")
+        return
     ports = fit(" ".join(program.ports), item.width - 8, 11, "mono")
     pen.write(box, (middle, item.y + 28), ports, 11, "mono", fill="l3line", anchor="middle", bold=True)
 

@@ -201,7 +201,8 @@ def _programs(host: SceneHost, room: Room, x: float, y: float, width: float) -> 
 
 def program_width(program: Program) -> float:
     """Return how wide the box of a program is."""
-    return 16 + max(44, text_width(program.name, 11), text_width(" ".join(program.ports), 11, "mono"))
+    about = text_width(" ".join(program.ports), 11, "mono") if program.ports else text_width("lives in here", 10)
+    return 16 + max(44, text_width(program.name, 11), about)
 
 
 def spread(widths: Iterable[float], gap: float) -> tuple[list[float], float]:

@@ -16,16 +16,32 @@ if TYPE_CHECKING:
 
 def to_scene(snapshot: Snapshot) -> Scene:
     """Turn a Snapshot into what is drawn of it."""
+    snapshot, guests = _merged(snapshot)
     cables = _cables(snapshot)
     lines, tubes = tunnels(snapshot, cables)
-    hosts = tuple(replace(_host(state), tubes=tubes.get(state.name, ())) for state in snapshot.hosts)
+    hosts = tuple(
+        replace(_host(state, guests.get(state.inode, ())), tubes=tubes.get(state.name, ())) for state in snapshot.hosts
+    )
     return Scene(snapshot.lab, hosts, (*cables, *lines), services(snapshot))
 
 
-def _host(state: HostState) -> SceneHost:
+def _merged(snapshot: Snapshot) -> tuple[Snapshot, dict[int, tuple[str, ...]]]:
+    """Keep one host of each network namespace; return who else lives in it, by its inode."""
+    owners: dict[int, HostState] = {}
+    guests: dict[int, tuple[str, ...]] = {}
+    for host in snapshot.hosts:
+        if owners.setdefault(host.inode, host) is not host:
+            guests[host.inode] = (*guests.get(host.inode, ()), host.name)
+    return replace(snapshot, hosts=tuple(owners.values())), guests
+
+
+def _host(state: HostState, guests: tuple[str, ...]) -> SceneHost:
     chips = tuple(_chip(state, i) for i in state.interfaces if i.kind not in {"bridge", "loopback"})
     loopback = next((_chip(state, i) for i in state.interfaces if i.kind == "loopback"), None)
-    routes = tuple(Line(words.route(route), short=words.route_short(route)) for route in words.visible_routes(state))
+    routes = tuple(
+        Line(words.route(route), words.linkdown(state, route), words.route_short(route))
+        for route in words.visible_routes(state)
+    )
     bad = {"FAILED", "INCOMPLETE"}
     neighbours = tuple(
         Line(words.neighbour(n), n.state if n.state in bad else "") for n in words.visible_neighbours(state)
@@ -39,13 +55,13 @@ def _host(state: HostState) -> SceneHost:
         chips=chips,
         loopback=loopback,
         bridges=tuple(_bridge(state, i) for i in state.interfaces if i.kind == "bridge"),
-        programs=_programs(state),
+        programs=(*(_guest(state.name, name) for name in guests), *_programs(state)),
         routes=routes,
         neighbours=neighbours,
         rules=words.rule_counts(state),
         forwarding=(state.sysctl("net.ipv4.ip_forward") or "") if several else "",
         forwarding6=(state.sysctl("net.ipv6.conf.all.forwarding") or "") if several and six else "",
-        sentence=words.host(state),
+        sentence=words.host(state) + (f" {words.join(guests)} shares this namespace." if guests else ""),
     )
 
 
@@ -79,6 +95,10 @@ def _bridge(state: HostState, interface: Interface) -> Bridge:
         ports=ports,
         sentence=words.bridge(state, interface, len(ports)),
     )
+
+
+def _guest(host: str, name: str) -> Program:
+    return Program(f"host:{name}", name, (), f"Host {name} lives in the network namespace of {host}.")
 
 
 def _programs(state: HostState) -> tuple[Program, ...]:

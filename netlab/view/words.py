@@ -128,6 +128,13 @@ def route_short(item: Route) -> str:
     return f"{head} dev {item.interface}" if item.interface else head
 
 
+def linkdown(host_state: HostState, item: Route) -> str:
+    """Return the word of ``ip route`` for a route whose interfaces have no carrier, else nothing."""
+    names = {hop.interface for hop in item.hops if hop.interface}
+    links = [i for i in host_state.interfaces if i.name in names and i.kind != "loopback"]
+    return "linkdown" if links and not any(i.carrier for i in links) else ""
+
+
 def visible_neighbours(host_state: HostState) -> tuple[Neighbour, ...]:
     """Return the neighbours a reader looks for: none that the kernel made for itself."""
     return tuple(

@@ -109,6 +109,17 @@ def test_a_change_of_state_is_a_patch(lab: FakeLab) -> None:
     assert diagram.patch == {"fragments": {}, "labels": {}}
 
 
+def test_counters_alone_draw_nothing(lab: FakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counters tick all the time: they reach the details, and the picture is not drawn again."""
+    diagram = Diagram(lab)
+    monkeypatch.setattr("netlab.view.diagram.picture", lambda _: pytest.fail("it was drawn again"))
+    snapshot = samples.two_hosts()
+    links = tuple(replace(i, counters=Counters(tx_bytes=9)) for i in snapshot.hosts[0].interfaces)
+    lab.watcher.tell(replace(snapshot, hosts=(replace(snapshot.hosts[0], interfaces=links), snapshot.hosts[1])))
+    shown = {**diagram.details, **diagram.fresher}["if:red/eth0"]
+    assert shown["counters"][1] == ["bytes", 0, 9]
+
+
 def test_a_change_of_topology_is_a_picture(lab: FakeLab) -> None:
     """A new host needs a new layout, and no patch is left over."""
     diagram = Diagram(lab)

@@ -213,6 +213,25 @@ def test_cables_of_one_bridge_are_straight() -> None:
         assert "C" not in course
 
 
+def test_hosts_that_share_a_namespace_are_one_box() -> None:
+    """There is one eth0 and one cable, and whoever lives in the namespace is named in it."""
+    scene = to_scene(samples.shared())
+    assert [host.name for host in scene.hosts] == ["pause", "peer"]
+    assert [cable.id for cable in scene.cables] == ["veth:pause/eth0~peer/eth0"]
+    markup = shown(samples.shared())
+    assert "Host app lives in the network namespace of pause." in markup
+    assert markup.count("lives in here</text>") == 2
+
+
+def test_a_route_without_a_carrier_says_so() -> None:
+    """The kernel keeps a route whose link has no carrier, and marks it: linkdown."""
+    lab = samples.Builder("lab").host("h").interface("h", "eth0", "10.0.0.1/24")
+    state = lab.hosts["h"]
+    links = tuple(replace(i, carrier=i.name == "lo") for i in state.interfaces)
+    lab.hosts["h"] = replace(state, interfaces=links)
+    assert "linkdown</text>" in shown(lab.build())
+
+
 def test_a_crowd_is_folded_and_no_fault_is_hidden() -> None:
     """Three hundred pods are marks in ten cards; the one that is down is a cross, a word and a red border."""
     markup = shown(samples.crowd())

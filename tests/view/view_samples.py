@@ -184,6 +184,16 @@ def _enslave(lab: Builder, host: str, port: str, bridge: str) -> None:
     lab.hosts[host] = replace(state, interfaces=links)
 
 
+def shared() -> Snapshot:
+    """Return a pod of three hosts in one network namespace, with a neighbour: chapter 04."""
+    lab = Builder("pod").host("pause").host("peer")
+    lab.connect(("pause", "eth0", "10.244.1.2/24"), ("peer", "eth0", "10.244.1.3/24"))
+    lab.listen("pause", "nginx", 80).listen("pause", "sidecar", 9090)
+    for name in ("app", "proxy"):
+        lab.hosts[name] = replace(lab.hosts["pause"], name=name)
+    return lab.build()
+
+
 def service() -> Snapshot:
     """Return the node with rules for two addresses that no interface holds: chapter 10."""
     lab = Builder("service", {host.name: host for host in node().hosts})
@@ -315,6 +325,7 @@ ALL: dict[str, Callable[[], Snapshot]] = {
     "gateway": gateway,
     "gateway-small": lambda: gateway(3),
     "node": node,
+    "shared": shared,
     "service": service,
     "cluster": cluster,
     "cluster-flat": lambda: cluster(vxlan=False),
