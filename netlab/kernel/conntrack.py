@@ -84,12 +84,3 @@ def forget(sock: _socket.socket, family: _socket.AddressFamily, entry: Entry) ->
 def _refusal(command: str, data: bytes, start: int) -> KernelError:
     (code,) = _ERROR.unpack_from(data, start + HEADER.size)
     return KernelError(command, -code, os.strerror(-code))
-
-
-def forget_all(sock: _socket.socket) -> None:
-    """Delete every entry of a host, of both families (``conntrack -F``)."""
-    sock.send(nf.message(_DELETE, 0, flags=NLM_F_ACK))
-    data = sock.recv(1 << 16)
-    (code,) = _ERROR.unpack_from(data, HEADER.size)
-    if code:
-        raise _refusal("conntrack -F", data, 0)

@@ -11,11 +11,9 @@ sockets live in the hosts' namespaces, and are held by this program: thousands o
 
 from __future__ import annotations
 
-import socket
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Self
 
-from netlab.kernel.conntrack import NETLINK_NETFILTER, forget_all
 from netlab.kubernetes.connections import Connections
 
 if TYPE_CHECKING:
@@ -64,7 +62,6 @@ class Arena:
         for number, address in enumerate(sorted(set(addresses) - self.node_addresses)):
             self._plug(f"h{number}", [address])
         self.connections = Connections(lab.sandbox, self._origin)
-        (self._netfilter,) = lab.sandbox.sockets([NODE], (socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER))
 
     def _plug(self, name: str, addresses: list[str]) -> None:
         host = self.lab.add_host(name)
@@ -89,15 +86,13 @@ class Arena:
         return next((address for address, name in self._hosts.items() if name == host), "")
 
     def reset(self) -> None:
-        """Take all rules and tracked connections off the node."""
+        """Take all rules off the node."""
         self.node.run("nft", "flush", "ruleset", check=True)
         self.node.sysctl["net.ipv4.conf.all.route_localnet"] = 0
-        forget_all(self._netfilter)
 
     def close(self) -> None:
         """Close all sockets."""
         self.connections.close()
-        self._netfilter.close()
 
     def __enter__(self) -> Self:
         """Return itself."""

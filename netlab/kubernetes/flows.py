@@ -46,7 +46,6 @@ def run_flows(name: str, steps: Iterable[Step], told: Callable[[str], object] = 
         for index, step in enumerate(found):
             told(step.case)
             if step.number == 0 or applier is None:
-                arena.reset()
                 applier = Applier(arena.node, step.settings, step.mode)
             applier.sync(step.inventory)
             guarded = _guarded([other for other in found if other.case == step.case])
@@ -56,6 +55,7 @@ def run_flows(name: str, steps: Iterable[Step], told: Callable[[str], object] = 
             for flow, wrong in _try_step(arena, step, guarded, suite):
                 suite.note(f"{step.case}.{step.number} {flow.name}" + (f": {wrong}" if wrong else ""), agrees=not wrong)
             if last:
+                arena.reset()
                 applier.clean()
     return suite
 
