@@ -13,13 +13,14 @@ from netlab.kubernetes.kubelet import Kubelet
 from netlab.kubernetes.loops import look_after, raise_file_limit
 from netlab.kubernetes.machines import Machines, Settings
 from netlab.kubernetes.manifests import KINDS, Key
+from netlab.kubernetes.networks.controller import NetworkController
 from netlab.kubernetes.servicing import Servicing
 from netlab.kubernetes.store import Store, key_of, now
 from netlab.kubernetes.validation import read_valid
 from netlab.lab import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from netlab.host import Host
     from netlab.kubernetes.manifests import Manifest
@@ -43,8 +44,8 @@ class Cluster:
 
         ``options``: ``network`` between the nodes (routed, vxlan, bgp, none), ``proxy`` (iptables, nftables),
         ``pod_cidr`` and ``service_cidr`` (one range each, or two for dual stack), ``proxy_config`` (more fields of
-        KubeProxyConfiguration), ``name`` of the lab, ``privileged`` (see `Lab`), and ``progress``, which is called
-        with what is being done, how much of it is done, and how much there is.
+        KubeProxyConfiguration), ``reflector`` (a node, for bgp), ``name`` of the lab, ``privileged`` (see `Lab`), and
+        ``progress``, which is called with what is being done, how much of it is done, and how much there is.
         """
         self._progress: Callable[[str, int, int], object] = options.pop("progress", None) or (lambda *_: None)
         lab = Lab(options.pop("name", "cluster"), privileged=options.pop("privileged", False))
@@ -56,7 +57,7 @@ class Cluster:
 
     def _build(self, lab: Lab, nodes: int, options: dict[str, Any]) -> None:
         self.lab = lab
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self.store = Store()
         for name in ("default", "kube-system"):
             self._put_namespace(name)
@@ -72,7 +73,9 @@ class Cluster:
             self._add_node(f"node-{number + 1}")
             self._progress("nodes", number + 1, nodes)
         self._settle()
+        self._machines.await_connection()
         look_after(self)
+        self.network_controller = NetworkController(self)
 
     def _put_namespace(self, name: str) -> None:
         labels = {"kubernetes.io/metadata.name": name}
@@ -89,7 +92,7 @@ class Cluster:
         Raises InvalidManifestError with file, line and field of everything that is wrong.
         """
         manifests: list[Manifest] = read_valid(source)
-        with self._lock:
+        with self.lock:
             changes = admit(manifests, self.store, self.settings.service_ranges)
             for change in changes:
                 if change.verb != "unchanged":
@@ -103,7 +106,7 @@ class Cluster:
 
         Pods end before it returns. Raises NotFoundError, before anything is deleted.
         """
-        with self._lock:
+        with self.lock:
             keys = [key for each in what for key in self._keys(each, namespace)]
             for key in keys:
                 self.store.get(key)
@@ -137,14 +140,19 @@ class Cluster:
 
     def _settle(self) -> None:
         """Bring everything to what the objects say."""
-        with self._lock:
+        with self.lock:
             self._controllers.reconcile(self._progress)
 
     def look_around(self) -> None:
         """Notice what ended, restart and probe containers, and act on it; a thread does so all the time."""
-        with self._lock:
+        with self.lock:
             if self._kubelet.look_after():
                 self._settle()
+
+    def reconcile_network(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Bring the network of some nodes to what it should be; return what was changed, as commands by node."""
+        with self.lock:
+            return self._machines.connect(names)
 
     # -- what runs ---------------------------------------------------------------------
 
@@ -188,11 +196,12 @@ class Cluster:
 
     def add_node(self, name: str | None = None) -> Node:
         """Add a node; without a name it gets the next number."""
-        with self._lock:
+        with self.lock:
             if name is None:
                 name = next(each for number in range(1, 999) if (each := f"node-{number}") not in self.nodes)
             node = self._add_node(name)
             self._settle()
+            self._machines.await_connection()
         return node
 
     def _add_node(self, name: str) -> Node:
@@ -203,7 +212,7 @@ class Cluster:
 
     def remove_node(self, name: str) -> None:
         """Take a node away for good: its pods end, and those of Deployments come up elsewhere."""
-        with self._lock:
+        with self.lock:
             node = self.node(name)
             data = self.store.get_node(name)
             self.store.update(key_of(data), spec={**data["spec"], "unschedulable": True})
@@ -222,7 +231,7 @@ class Cluster:
 
         The cluster notices at once: Services forget its endpoints, Deployments replace its pods, networks its routes.
         """
-        with self._lock:
+        with self.lock:
             node = self.node(name)
             self._kubelet.cut_off(name)
             self._machines.fail(node)
@@ -232,10 +241,11 @@ class Cluster:
 
     def return_node(self, name: str) -> None:
         """Bring a failed node back, empty."""
-        with self._lock:
+        with self.lock:
             self._machines.recover(self.node(name))
             self._controllers.write_nodes()
             self._settle()
+            self._machines.await_connection()
 
     # -- the end -------------------------------------------------------------------------
 
@@ -245,7 +255,8 @@ class Cluster:
 
     def close(self) -> None:
         """End all of it; may be called twice."""
-        self.lab.close()
+        with self.lock:
+            self.lab.close()
 
     def __enter__(self) -> Self:
         """Return itself."""

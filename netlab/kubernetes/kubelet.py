@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from netlab.errors import LabError
+from netlab.errors import ClosedError, LabError
 from netlab.kubernetes.pod import Pod
 from netlab.kubernetes.probes import Prober
 from netlab.kubernetes.store import now
@@ -73,7 +73,10 @@ class Kubelet:
 
     def together(self, action: Callable[[Any], object], items: Iterable[Any]) -> list[Any]:
         """Do something for many, side by side; raises the first error after all are done."""
-        futures = [self._workers.submit(action, item) for item in items]
+        try:
+            futures = [self._workers.submit(action, item) for item in items]
+        except RuntimeError:
+            raise ClosedError("This cluster is closed. Make a new one with Cluster(...).") from None
         for future in futures:
             future.exception()
         return [future.result() for future in futures]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,16 @@ from netlab.kubernetes.schemas import KUBERNETES
 from netlab.kubernetes.underlay import Underlay
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netlab.kernel.values import IPNetwork
     from netlab.kubernetes.store import Store
     from netlab.lab import Lab
 
 #: The MTU of the underlay's cables, in bytes.
 MTU = 1500
+#: Seconds that a network's daemons get.
+PATIENCE = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,12 @@ class Settings:
     pod_networks: tuple[IPNetwork, ...]
     service_ranges: ServiceRanges
     proxy_config: dict[str, Any] = field(default_factory=dict)
+    reflector: str | None = None
 
     @classmethod
     def read(cls, options: dict[str, Any]) -> Settings:
         """Check the options of `Cluster`; raises InvalidInputError."""
-        known = {"network", "proxy", "pod_cidr", "service_cidr", "proxy_config"}
+        known = {"network", "proxy", "pod_cidr", "service_cidr", "proxy_config", "reflector"}
         if unknown := set(options) - known:
             more = ", ".join(sorted([*known, "name", "privileged", "progress"]))
             raise InvalidInputError(f"A cluster has the options {more}; not {', '.join(sorted(unknown))}.")
@@ -62,7 +68,7 @@ class Settings:
             "clusterCIDR": ",".join(str(network) for network in pods),
             **(options.get("proxy_config") or {}),
         }
-        return cls(network, proxy, pods, ServiceRanges(services), config)
+        return cls(network, proxy, pods, ServiceRanges(services), config, options.get("reflector"))
 
 
 class Machines:
@@ -72,7 +78,7 @@ class Machines:
         """Build the underlay; there are no nodes yet."""
         self.lab, self.store, self.settings = lab, store, settings
         self.underlay = Underlay(lab, tuple(network.version for network in settings.pod_networks))
-        self.network = make_network(settings.network, settings.pod_networks)
+        self.network = make_network(settings.network, settings.pod_networks, settings.reflector)
         self.nodes: dict[str, Node] = {}
 
     def add(self, name: str) -> Node:
@@ -114,11 +120,23 @@ class Machines:
             "status": status,
         }
 
-    def connect(self) -> None:
-        """Let the network bring every ready node to the state that it should have."""
+    def connect(self, names: Iterable[str] | None = None) -> dict[str, list[str]]:
+        """Let the network bring some nodes, or all, to the state they should have; return what was changed by node."""
+        ready = [node.member for node in self.nodes.values() if node.ready]
+        return {
+            member.name: self.network.reconcile(member, [other for other in ready if other is not member])
+            for member in ready
+            if names is None or member.name in names
+        }
+
+    def await_connection(self) -> None:
+        """Wait until the network's daemons have done their part, but not for ever: a learner may have stopped one."""
+        deadline = time.monotonic() + PATIENCE
         ready = [node.member for node in self.nodes.values() if node.ready]
         for member in ready:
-            self.network.reconcile(member, [other for other in ready if other is not member])
+            others = [other for other in ready if other is not member]
+            while not self.network.connected(member, others) and time.monotonic() < deadline:
+                time.sleep(0.02)
 
     def remove(self, node: Node) -> None:
         """Take a machine away with its object; its pods have ended before."""
@@ -132,14 +150,12 @@ class Machines:
         """Cut a machine's power; its pods are cut off by the kubelet."""
         node.ready = False
         self.network.leave(node.member)
-        node.host.set_link("eth0", up=False)
+        self.underlay.set_cable(node.name, up=False)
         self.connect()
 
     def recover(self, node: Node) -> None:
         """Switch a machine on again."""
-        node.host.set_link("eth0", up=True)
-        for version in node.addresses:
-            node.host.replace_route("default", via=str(self.underlay.gateway(version)))
+        self.underlay.set_cable(node.name, up=True)
         node.ready = True
         self.network.prepare(node.member)
         self.connect()

@@ -75,6 +75,10 @@ class Underlay:
         for version in self.versions:
             node.add_route("default", via=str(self.gateway(version)))
 
+    def set_cable(self, node: str, *, up: bool) -> None:
+        """Let a node's cable go dead, or work again, at the switch: the node keeps its addresses and routes."""
+        self.switch.set_link(port_name(node), up=up)
+
 
 def port_name(node: str) -> str:
     """Return the name of a node's port on the switch: the node's, as far as an interface's name goes."""

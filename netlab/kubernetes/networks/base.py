@@ -62,12 +62,20 @@ class Network(ABC):
     def reconcile(self, node: Member, others: Iterable[Member]) -> list[str]:
         """Make a node's state what it should be; return what was changed, as commands that a person would type."""
 
+    def connected(self, node: Member, others: Iterable[Member]) -> bool:  # noqa: ARG002 - at once, where it is not a daemon's
+        """Tell whether a node has its ways to the others; `reconcile` need not have made them itself."""
+        return True
+
     def leave(self, node: Member) -> None:  # noqa: B027 - most networks need nothing
         """End what runs for a node that is removed or has failed."""
 
 
-def repair_routes(node: Member, wanted: Iterable[Way], pods: Sequence[IPNetwork]) -> list[str]:
+def repair_routes(
+    node: Member, wanted: Iterable[Way], pods: Sequence[IPNetwork], *, others: str | None = None
+) -> list[str]:
     """Add the routes that are missing and remove the stale ones; return what was changed.
+
+    Routes of the protocol ``others`` (as ``ip route`` names it) are left to the daemon that keeps them.
 
     A node's routes to pods by a gateway belong to its network. All others are left alone: the one to the node's own
     pods has no gateway, and what a learner adds for other places is theirs.
@@ -76,7 +84,9 @@ def repair_routes(node: Member, wanted: Iterable[Way], pods: Sequence[IPNetwork]
     missing = {way.destination: way for way in wanted}
     stale: list[Route] = []
     for route in read.read_routes(host.namespace.route, host.namespace.names()):
-        if route.table != "main" or route.via is None or not _inside(route.destination, pods):
+        if route.table != "main" or route.via is None or route.protocol == others:
+            continue
+        if not _inside(route.destination, pods):
             continue
         way = missing.get(route.destination)
         if way is not None and (route.via, route.interface) == (way.via, way.interface) and len(route.hops) == 1:
