@@ -93,7 +93,12 @@ class Addressing:
 
     def add_proxy_neighbour(self, interface: str, address: str) -> None:
         """Answer ARP or NDP on an interface for an address that is elsewhere."""
-        self.namespace.apply(links.neighbour(self.name, self._interface(interface), check.address(address), None))
+        self.namespace.apply(links.proxy_neighbour(self.name, self._interface(interface), check.address(address)))
+
+    def remove_proxy_neighbour(self, interface: str, address: str) -> None:
+        """Cease to answer for an address that is elsewhere."""
+        request = links.proxy_neighbour(self.name, self._interface(interface), check.address(address), add=False)
+        self.namespace.apply(request)
 
     def remove_neighbour(self, interface: str, address: str) -> None:
         """Remove an entry of the neighbour table."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Self
 
-from netlab.errors import InvalidInputError, NotFoundError
+from netlab.errors import ClosedError, InvalidInputError, NotFoundError
 from netlab.host import Host
 from netlab.kernel import check, links
 from netlab.kernel.namespace import Namespace
@@ -90,13 +91,14 @@ class Lab:
                 raise InvalidInputError(f"Lab {self.name!r} has a host {name!r} already; choose another name.")
             shared = self._own(joins) if joins is not None else None
             nsid = shared.namespace.nsid if shared else next(self._nsids)
-            namespace = Namespace(self.sandbox, name, nsid, shared.name if shared else None)
             try:
+                namespace = Namespace(self.sandbox, name, nsid, shared.name if shared else None)
                 if shared is None:
                     self._surveyor.base.apply(links.name_namespace(namespace.netns, nsid))
             except BaseException:
-                self.sandbox.request("remove_host", name=name)
-                namespace.close()
+                # It may have been made although we were interrupted before we heard of it.
+                with contextlib.suppress(NotFoundError, ClosedError):
+                    self.sandbox.request("remove_host", name=name)
                 raise
             host = self._hosts[name] = Host(self, namespace)
         self._changed([name])

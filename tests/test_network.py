@@ -311,6 +311,8 @@ def test_neighbours_can_be_written_down(pair: Pair) -> None:
     blue.sysctl["net.ipv4.ip_forward"] = 1
     blue.add_proxy_neighbour("eth0", "10.0.0.50")
     assert [str(each.address) for each in blue.state().neighbours if each.proxy] == ["10.0.0.50"]
+    blue.remove_proxy_neighbour("eth0", "10.0.0.50")
+    assert not [each for each in blue.state().neighbours if each.proxy]
 
 
 def test_vxlan_carries_a_network_over_another(pair: Pair) -> None:

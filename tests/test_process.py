@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
 import resource
 import signal
@@ -251,6 +253,8 @@ def test_an_interrupt_ends_the_command_and_not_the_lab(red: Host, alarm: None) -
     assert red.run("echo", "alive").stdout == "alive\n"
 
 
+# A pipe that was just made when the interrupt came is left to the garbage collector, which says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_at_any_moment_leaves_the_answers_in_order(red: Host, alarm: None) -> None:
     """However an interrupt falls into a stream of requests, each later answer belongs to its own question."""
     interrupts = 0
@@ -267,6 +271,19 @@ def test_an_interrupt_at_any_moment_leaves_the_answers_in_order(red: Host, alarm
         assert red.hostname == "red"
         assert red.lab.snapshot()["red"].interface("lo").index == 1
     assert interrupts == 60
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupted_host_can_be_added_again(lab: Lab, alarm: None) -> None:
+    """However an interrupt falls into the making of hosts, each is there whole or not at all."""
+    for round_ in range(30):
+        signal.setitimer(signal.ITIMER_REAL, 0.0003 + 0.0001 * round_)
+        with contextlib.suppress(KeyboardInterrupt):
+            for number in itertools.count():
+                lab.add_host(f"h{round_}-{number}")
+        last = len([name for name in lab.hosts if name.startswith(f"h{round_}-")])
+        assert lab.add_host(f"h{round_}-{last}").run("true").ok
+        assert set(lab.sandbox.request("info")[0]["hosts"]) == set(lab.hosts) == {h.name for h in lab.snapshot().hosts}
 
 
 def test_descriptors_above_1023_are_no_obstacle(red: Host) -> None:

@@ -291,15 +291,22 @@ def route(host: str, spec: RouteSpec, verb: str = "add") -> Request:
     return Request(f"ip -n {host} route {verb} {spec.words()}", kind, message, flags, _ROUTE_ADVICE)
 
 
+def proxy_neighbour(host: str, interface: tuple[str, int], ip: IPAddress, *, add: bool = True) -> Request:
+    """Answer for an address that is elsewhere, or cease to (arp(7))."""
+    message = ndmsg()
+    message["family"] = AF_INET if ip.version == 4 else AF_INET6
+    message["ifindex"], message["state"], message["flags"] = interface[1], NUD_PERMANENT, NTF_PROXY
+    message["attrs"] = [("NDA_DST", str(ip))]
+    command = f"ip -n {host} neigh {'add' if add else 'del'} proxy {ip} dev {interface[0]}"
+    return Request(command, RTM_NEWNEIGH if add else RTM_DELNEIGH, message, NLM_F_CREATE if add else 0)
+
+
 def neighbour(host: str, interface: tuple[str, int], ip: IPAddress, mac: str | None, *, add: bool = True) -> Request:
-    """Add a permanent neighbour entry, a proxy one if there is no MAC address, or delete one (arp(7))."""
+    """Add a permanent neighbour entry, or delete one (arp(7)); only for that the MAC address may be None."""
     message = ndmsg()
     message["family"] = AF_INET if ip.version == 4 else AF_INET6
     message["ifindex"], message["state"] = interface[1], NUD_PERMANENT
     message["attrs"] = [("NDA_DST", str(ip))]
-    if mac is None and add:
-        message["flags"] = NTF_PROXY
-        return Request(f"ip -n {host} neigh add proxy {ip} dev {interface[0]}", RTM_NEWNEIGH, message, NLM_F_CREATE)
     if not add:
         return Request(f"ip -n {host} neigh del {ip} dev {interface[0]}", RTM_DELNEIGH, message)
     message["attrs"].append(("NDA_LLADDR", mac))

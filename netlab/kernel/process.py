@@ -110,12 +110,13 @@ class Process:
         self.stdin: IO[bytes] | None = None
         self.stdout: IO[bytes] | None = None
         self.stderr: IO[bytes] | None = None
+        self._status: IO[bytes] | None = None
         self.returncode: int | None = None
         self._sandbox = sandbox
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             numbers = self._connect(streams, ours, theirs)
-            self._status, write_end = os.pipe()
-            ours.callback(os.close, self._status)
+            read_end, write_end = os.pipe()
+            self._status = ours.enter_context(os.fdopen(read_end, "rb", buffering=0))
             theirs.callback(os.close, write_end)
             environment = {
                 **inherited(),
@@ -187,12 +188,14 @@ class Process:
     def _ended(self, timeout: float | None) -> bool:
         """Wait until it has ended; poll(2), since a large lab has descriptors above what select(2) takes."""
         waiting = select.poll()
+        assert self._status is not None  # noqa: S101 - for the type checker
         waiting.register(self._status, select.POLLIN)
         return bool(waiting.poll(None if timeout is None else max(timeout, 0) * 1000))
 
     def _collect(self) -> None:
-        data = os.read(self._status, 16)
-        os.close(self._status)
+        assert self._status is not None  # noqa: S101 - for the type checker
+        data = self._status.read(16)
+        self._status.close()
         # Without a status the first process of the sandbox has died, and this one with it.
         self.returncode = int(data) if data else -signal.SIGKILL
 
@@ -226,14 +229,10 @@ class Process:
 
     def __del__(self) -> None:
         """Close what is ours; the process itself goes on until the lab ends."""
-        if not hasattr(self, "pid"):
-            return  # it was not started
-        if self.returncode is None:
-            os.close(self._status)
-        self._close_streams()
+        self._close_streams(self._status)
 
-    def _close_streams(self) -> None:
-        for stream in (self.stdin, self.stdout, self.stderr):
+    def _close_streams(self, *more: IO[bytes] | None) -> None:
+        for stream in (self.stdin, self.stdout, self.stderr, *more):
             if stream is not None:
                 stream.close()
 
