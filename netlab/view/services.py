@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from netlab.view.nouns import Endpoint, Service
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
     from netlab.kernel.values import FirewallRule, Snapshot
 
 _OPTION = r"(?:^| ){} (\S+)"
-_DESTINATION, _PORT, _PROTOCOL, _TARGET, _TO, _CHANCE = (
-    re.compile(_OPTION.format(re.escape(word)))
-    for word in ("-d", "--dport", "-p", "-j", "--to-destination", "--probability")
+_DESTINATION, _PORT, _TARGET, _TO, _CHANCE = (
+    re.compile(_OPTION.format(re.escape(word))) for word in ("-d", "--dport", "-j", "--to-destination", "--probability")
 )
 _COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
 _NFT_SERVICE = re.compile(r"service-[^-]+-([^/]+/[^/]+)/")
@@ -28,6 +28,19 @@ _NFT_MAP = re.compile(r"\d+ : (\S+) \. (\d+)")
 _NFT_GOTO = re.compile(r"goto endpoint-\S+?__([0-9a-fA-F.:]+)/(\d+)")
 _DEEPEST = 8
 _OWN = {"KUBE-MARK-MASQ", "KUBE-MARK-DROP"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of a rule that say where it sends packets."""
+
+    destination: str
+    port: str
+    target: str
+    to: str
+    chance: float
+    name: str
+    aside: bool  # it marks packets, or brings back those who have been here before
 
 
 @dataclass(slots=True)
@@ -69,23 +82,23 @@ def _read_iptables(host: str, rules: list[FirewallRule], held: set[str], found: 
         chains.setdefault(rule.chain, []).append(rule)
     left: dict[str, float] = {}  # what earlier rules of the same front leave over
     for rule in rules:
-        target = _first(_TARGET, rule.text)
-        if target in _OWN or "! -d" in rule.text:
+        words = _words(rule.text)
+        if rule.chain == "KUBE-NODEPORTS" and words.port and words.name in found:
+            found[words.name].ports[f":{words.port}"] = None
+        if not words.destination or words.aside or words.destination in held:
             continue
-        address, port = _first(_DESTINATION, rule.text).partition("/")[0], _first(_PORT, rule.text)
-        name = _name(rule.text)
-        if rule.chain == "KUBE-NODEPORTS" and port and name in found:
-            found[name].ports[f":{port}"] = None
-        if not address or address in held:
+        front = f"{words.destination}:{words.port}" if words.port else words.destination
+        item = found.get(words.name or front)
+        if item is not None and item.hosts and host not in item.hosts and front in item.addresses:
+            # Another host says the same: kube-proxy writes each Service on every node.
+            item.hosts[host] = None
             continue
-        front = f"{address}:{port}" if port else address
         share = left.get(f"{rule.chain} {front}", 1.0)
-        chance = float(_first(_CHANCE, rule.text) or 1)
-        shares = _resolve(chains, rule, share * chance, 0)
+        shares = _resolve(chains, words, share * words.chance, 0)
         if not shares:
             continue
-        left[f"{rule.chain} {front}"] = share * (1 - chance)
-        item = found.setdefault(name or front, _Found(name or front, ""))
+        left[f"{rule.chain} {front}"] = share * (1 - words.chance)
+        item = found.setdefault(words.name or front, _Found(words.name or front, ""))
         item.addresses[front] = None
         if not item.hosts or host in item.hosts:
             for end, part in shares.items():
@@ -95,25 +108,38 @@ def _read_iptables(host: str, rules: list[FirewallRule], held: set[str], found: 
 
 
 def _resolve(
-    chains: dict[str, list[FirewallRule]], rule: FirewallRule, share: float, depth: int
+    chains: dict[str, list[FirewallRule]], words: _Words, share: float, depth: int
 ) -> dict[tuple[str, str], float]:
     """Return where a rule sends packets, and which share of them; nothing if it rewrites none."""
-    target = _first(_TARGET, rule.text)
-    if target == "DNAT":
-        address, _, port = _first(_TO, rule.text).rpartition(":")
+    if words.target == "DNAT":
+        address, _, port = words.to.rpartition(":")
         return {(address.strip("[]"), port): share} if address else {(port, ""): share}
     found: dict[tuple[str, str], float] = {}
-    for inner in chains.get(target, ()) if depth < _DEEPEST else ():
-        # The rules of session affinity only bring back those who have been here before.
-        if " --rcheck " in f" {inner.text} " or _first(_TARGET, inner.text) in _OWN:
+    for inner in chains.get(words.target, ()) if depth < _DEEPEST else ():
+        inner_words = _words(inner.text)
+        if inner_words.aside:
             continue
-        chance = float(_first(_CHANCE, inner.text) or 1)
-        ends = _resolve(chains, inner, share * chance, depth + 1)
+        ends = _resolve(chains, inner_words, share * inner_words.chance, depth + 1)
         for end, part in ends.items():
             found[end] = found.get(end, 0.0) + part
         if ends:
-            share *= 1 - chance
+            share *= 1 - inner_words.chance
     return found
+
+
+@lru_cache(maxsize=1 << 15)
+def _words(text: str) -> _Words:
+    """Read a rule once: the same texts are on every node and in every snapshot."""
+    target = _first(_TARGET, text)
+    return _Words(
+        destination=_first(_DESTINATION, text).partition("/")[0],
+        port=_first(_PORT, text),
+        target=target,
+        to=_first(_TO, text),
+        chance=float(_first(_CHANCE, text) or 1),
+        name=_name(text),
+        aside=target in _OWN or "! -d" in text or " --rcheck " in text,
+    )
 
 
 def _name(text: str) -> str:

@@ -69,6 +69,7 @@ class Still:
             self._after_cell = None
         with _lock:
             timer, self._timer = self._timer, None
+            self._dirty = True  # the last picture may say that the lab is closed
         if timer is not None:
             timer.cancel()
         self.refresh()
