@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
 #: For Playwright, in milliseconds.
 LONG, SHORT = 60_000, 10_000
+#: What stands beside a cell that has ended.
+ENDED = re.compile(r"\[\d+\]:")
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Notebook:
         expect(last).not_to_have_text("[*]:", timeout=LONG)
         words = last.text_content() or ""
         # JupyterLab takes the star away from the cells that an error kept from running.
-        assert re.fullmatch(r"\[\d+\]:", words), self.errors()
+        assert ENDED.fullmatch(words), self.errors()
         self.await_idle()
 
     def errors(self) -> list[str]:
@@ -126,6 +128,26 @@ class Notebook:
         self.page.wait_for_timeout(500)
         found = self.panel.locator('[data-mime-type="application/vnd.jupyter.error"], [data-mime-type$=stderr]')
         return found.all_text_contents()
+
+    def run_cell(self, text: str) -> Locator:
+        """Run the cell that has a text in its source, and return it when it has ended."""
+        cell = self.show(text)
+        prompt = cell.locator(".jp-InputArea-prompt")
+        before = prompt.text_content() or ""
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+        expect(prompt).not_to_have_text(before, timeout=LONG)
+        expect(prompt).to_have_text(ENDED, timeout=LONG)
+        return cell
+
+    def run_above(self, text: str) -> None:
+        """Run the cells above the one that has a text in its source, and go there."""
+        cell = self.show(text)
+        cell.locator(".cm-content").click()
+        self.menu("Run", "Run All Above Selected Cell")
+        above = cell.locator("xpath=preceding-sibling::*[contains(@class, 'jp-CodeCell')][1]")
+        expect(above.locator(".jp-InputArea-prompt")).to_have_text(ENDED, timeout=LONG)
+        self.await_idle()
 
     def await_idle(self) -> None:
         """Wait until there is a kernel, and it has nothing to do."""
