@@ -19,6 +19,7 @@ _MODULES = {
     "doctor": "netlab.doctor",
     "bench": "netlab.bench",
     "proxy": "netlab.kubernetes.proxy.cli",
+    "conformance": "netlab.kubernetes.conformance_cli",
     "course": "netlab.course.cli",
     "progress": "netlab.course.progress",
 }
