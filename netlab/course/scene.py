@@ -32,6 +32,12 @@ _NAMES = (
 )
 #: Seconds that the commands of a solution or fault may take together in one host.
 _PATIENCE = 20.0
+_IPV4 = 4
+#: Twice where the first ARP request was lost; whether the other side answers pings does not matter.
+_PROBE = """
+ping -c1 -W0.2 "$1" >/dev/null && exit
+ip neigh show "$1" | grep -q lladdr || ping -c1 -W1.5 "$1" >/dev/null
+"""
 
 
 class Scene:
@@ -100,6 +106,25 @@ class Scene:
                     f"In {self.values[role]}: {result.stderr.strip() or result.stdout.strip()}",
                     returncode=result.returncode,
                 )
+
+    def settle(self) -> None:
+        """Wait until each cable carries packets, by an echo request over it.
+
+        An interface that is up drops what it sends until the kernel's link watch has seen its carrier
+        (net/core/link_watch.c). Who sends earlier loses an ARP request, and the next one follows a second later.
+        """
+        snapshot = self.lab.snapshot()
+        seen: set[frozenset[tuple[str, str]]] = set()
+        for state in snapshot.hosts:
+            for link in state.interfaces:
+                if link.peer is None or link.peer.host is None:
+                    continue
+                ends = frozenset({(state.name, link.name), (link.peer.host, link.peer.interface)})
+                far = [one.address for one in snapshot[link.peer.host].addresses_of(link.peer.interface)]
+                address = next((one.ip for one in far if one.version == _IPV4), None)
+                if ends not in seen and address is not None:
+                    self.lab.host(state.name).run("bash", "-c", _PROBE, "probe", str(address))
+                seen.add(ends)
 
     def close(self) -> None:
         """End the lab; may be called twice."""

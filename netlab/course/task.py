@@ -40,6 +40,7 @@ class Task:
         scene = self._scene = Scene(self.spec.key, seed)
         try:
             self.spec.setup(scene)
+            scene.settle()
             self.fault = self._choose(seed)
             if self.fault:
                 scene.work(self.fault.work)
