@@ -90,6 +90,9 @@ function cornerOf(el, overlay) {
   const [inner, outer] = [shape.getCTM(), overlay.getCTM()];
   const shift = inner && outer ? outer.inverse().multiply(inner) : null;
   const middle = shape.tagName === "path";
+  // A table has room beside its heading; elsewhere the sign stands above the border.
+  const table = el.matches(".routes, .neighbours");
+  if (table) [box.x, box.y] = [box.x + 86, box.y + 20];
   const [x, y] = middle ? [box.x + box.width / 2, box.y + box.height / 2 - 14] : [box.x, box.y];
   return shift ? { x: x * shift.a + shift.e, y: y * shift.d + shift.f } : { x, y };
 }
@@ -98,7 +101,7 @@ function cornerOf(el, overlay) {
 function badge(mark, at) {
   const group = document.createElementNS(SVG_NS, "g");
   group.setAttribute("class", `nl-badge ${CLASSES[mark.kind]}`);
-  group.setAttribute("transform", `translate(${Math.max(at.x, 0)} ${Math.max(at.y, 2)})`);
+  group.setAttribute("transform", `translate(${Math.max(at.x, 0)} ${Math.max(at.y - 8, -2)})`);
   const text = mark.text.replace(/^[+−~] /, "");
   const sign = /^[+−~] /.test(mark.text) ? mark.text[0] : SIGNS[mark.kind];
   const pill = shape("rect", { x: 0, y: -9, height: 18, rx: 9, width: 24 }, group);

@@ -7,7 +7,7 @@ const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches
 /** @param {string} markup @returns {SVGElement} */
 function parseSvg(markup) {
   const parsed = new DOMParser().parseFromString(markup, "image/svg+xml").documentElement;
-  return /** @type {SVGElement} */ (document.importNode(parsed, true));
+  return /** @type {any} */ (document.importNode(parsed, true));
 }
 
 /** @param {string} fragment @returns {Element} */
