@@ -6,6 +6,7 @@ but they are no news.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Kind = Literal["added", "removed", "changed"]
 _SIGNS = {"added": "+", "removed": "\N{MINUS SIGN}", "changed": "~"}
 _SAID = 5
+_SOURCE = re.compile(r" src \S+")
 _FAILED = {"FAILED"}
 _GATES = {"net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"}
 
@@ -117,6 +119,7 @@ def _was(change: Change) -> str:
 
 
 def _short(name: str) -> str:
+    name = _SOURCE.sub("", name)
     return name if len(name) < 40 else name[:38] + "…"
 
 

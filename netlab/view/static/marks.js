@@ -92,7 +92,7 @@ function cornerOf(el, overlay) {
   const middle = shape.tagName === "path";
   // A table has room beside its heading; elsewhere the sign stands above the border.
   const table = el.matches(".routes, .neighbours");
-  if (table) [box.x, box.y] = [box.x + 86, box.y + 20];
+  if (table) [box.x, box.y] = [box.x + (el.matches(".routes") ? 62 : 88), box.y + 17.5];
   const [x, y] = middle ? [box.x + box.width / 2, box.y + box.height / 2 - 14] : [box.x, box.y];
   return shift ? { x: x * shift.a + shift.e, y: y * shift.d + shift.f } : { x, y };
 }
@@ -111,7 +111,13 @@ function badge(mark, at) {
   label.textContent = text.length > 48 ? `${text.slice(0, 47)}…` : text;
   // Measured once it is in the page; until then by the number of letters.
   pill.setAttribute("width", String(24 + label.textContent.length * 5.4));
-  requestAnimationFrame(() => pill.setAttribute("width", String(24 + /** @type {any} */ (label).getComputedTextLength())));
+  requestAnimationFrame(() => {
+    const width = 24 + /** @type {any} */ (label).getComputedTextLength();
+    pill.setAttribute("width", String(width));
+    const page = Number(group.ownerSVGElement?.getAttribute("data-width") ?? Infinity) - 26;
+    const left = Math.max(0, Math.min(at.x, page - width));
+    group.setAttribute("transform", `translate(${left} ${Math.max(at.y - 8, -2)})`);
+  });
   return group;
 }
 
