@@ -40,6 +40,21 @@ def build(
     show(f"{hosts} hosts on one bridge, {rounds} rounds", figures, as_json=as_json)
 
 
+@app.command()
+def services(
+    quick: Annotated[bool, typer.Option("--quick", help="Only 100 and 1,000 Services.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="How often one endpoint is changed.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Sync 100 to 10,000 Services with three endpoints each, in both modes, and connect to the last one."""
+    from netlab.benches.services import measure, sizes  # noqa: PLC0415 - only this command needs it
+
+    console = Console(stderr=True)
+    with console.status("measuring…") as status:
+        figures = list(measure(sizes(quick=quick), rounds, lambda what: status.update(f"measuring {what}…")))
+    show("Services with three endpoints each", figures, as_json=as_json)
+
+
 def show(title: str, figures: list[Figure], *, as_json: bool) -> None:
     """Print figures as a table or as JSON."""
     if as_json:

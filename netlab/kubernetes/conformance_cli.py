@@ -120,7 +120,7 @@ def show(suites: list[Suite], caption: str) -> None:
         table.add_row(suite.name, str(suite.passed), str(suite.total), skipped, failing)
     console.print(table)
     console.print(
-        "Nothing to compare: steps of kube-proxy's unit tests in which it wrote no rules, since it had not heard of both "
-        "Services and EndpointSlices yet; and flows of a protocol that this kernel does not have (SCTP)."
+        "Nothing to compare: steps of kube-proxy's unit tests in which it wrote no rules, since it had not heard of "
+        "both Services and EndpointSlices yet; and flows of a protocol that this kernel does not have (SCTP)."
     )
     console.print("The CNI runtime is held against its recordings by tests/cluster/test_cni_transcripts.py.")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from netlab.kubernetes.proxy.state import Inventory
 
 _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+#: The generation of a network namespace in which no rule was ever written.
+_NEVER = 1
 _ADVICE = "The rules of the last good sync are there; the next sync writes all of them again."
 
 
@@ -163,12 +165,13 @@ class Applier:
         try:
             for key, value in sysctls(state.settings, self.mode).items():
                 self.host.sysctl[key] = value
-            warnings = self._backend.full(state)
+            fresh = read_generation(self._socket) == _NEVER
+            warnings = self._backend.full(state, fresh=fresh)
         except CommandError as error:
             self._failed("iptables_restore_failures" if self.mode == "iptables" else "nftables_sync_failures")
             raise CommandError(f"{error} {_ADVICE}", returncode=error.returncode, stderr=error.stderr) from error
         # Only now, so that Services are served all the time.
-        leftovers = [self._make(mode) for mode in BACKENDS if mode != self.mode] if first else []
+        leftovers = [self._make(mode) for mode in BACKENDS if mode != self.mode] if first and not fresh else []
         for other in [old, *leftovers]:
             if other.mode != self.mode and any(use is not None for use in self._look(other)[1]):
                 other.clean()

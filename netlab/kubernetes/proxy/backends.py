@@ -46,8 +46,11 @@ class Backend(Protocol):
     def rules(self) -> iptables.Ruleset | nftables.Ruleset | None:
         """Return the ruleset that was loaded last."""
 
-    def full(self, state: State) -> list[str]:
-        """Write every rule, whatever is there; return sentences on what had to be left out."""
+    def full(self, state: State, *, fresh: bool = False) -> list[str]:
+        """Write every rule, whatever is there; return sentences on what had to be left out.
+
+        ``fresh`` says that the host never had any rules.
+        """
 
     def change(self, state: State) -> bool:
         """Write what leads from the last ruleset to this state's; say whether there was anything to write."""
@@ -73,9 +76,9 @@ class IptablesBackend:
         #: Chains that should go, and that somebody else's rule leads to.
         self._stuck: list[str] = []
 
-    def full(self, state: State) -> list[str]:
+    def full(self, state: State, *, fresh: bool = False) -> list[str]:
         """Write every rule, whatever is there; return sentences on what had to be left out."""
-        saved = read_saved(self._save())
+        saved = read_saved("" if fresh else self._save())
         new = iptables.build(state, self.rules)
         self.rules, self._stuck = None, []
         there = saved.chains.get("nat", ())
@@ -171,11 +174,11 @@ class NftablesBackend:
         #: Commands that delete chains, and when they may be given (see `nftables.partial`).
         self._pending: dict[str, float] = {}
 
-    def full(self, state: State) -> list[str]:
+    def full(self, state: State, *, fresh: bool = False) -> list[str]:
         """Replace the table; return sentences on what had to be left out."""
         new = nftables.build(state, self.rules)
         self.rules = None
-        self._load(nftables.replace(new))
+        self._load(nftables.first(new) if fresh else nftables.replace(new))
         self._pending = {}
         self.rules = new
         return list(new.warnings)
