@@ -31,12 +31,12 @@ class Assembler:
     """Puts the parts of one trace together."""
 
     def __init__(self, evidence: Evidence, tap: Wiretap, family: Family) -> None:
-        """Sort what was heard, and read the words of the rules that were met."""
+        """Sort what was heard, and find the rules that were met."""
         self._evidence, self._tap, self._family = evidence, tap, family
         sorter = Sorter(family, evidence)
         self.tracks = sorter.sort(tap.packets, tap.events)
         self.questions = tuple(sorter.questions)
-        evidence.read_rules(self._places())
+        evidence.find_rules(self._places())
 
     def _places(self) -> dict[str, set[Place]]:
         """Return the chains whose rules the shown packets met."""
@@ -118,6 +118,7 @@ class Assembler:
             error=outcome.words,
             legacy=legacy,
             notes=self._notes(outcome, drop, legacy),
+            snapshot=self._evidence.snapshot,
         )
 
     def _shown(self, outcome: Outcome) -> list[Track]:
@@ -293,7 +294,7 @@ class Assembler:
                 family = NFT_FAMILIES.get(event.family, "")
                 rule = rules.get((family, event.table, event.handle))
                 if rule is not None:
-                    line = f"{event.table} {event.chain} rule {rule[0]}: {rule[1]}"
+                    line = f"{event.table} {event.chain} rule {rule.number}: {rule.text}"
                     words.setdefault(max(place, 0), []).append(line)
         name = f"{track.key.leg}: {track.key.packet}" + (f", attempt {track.attempt}" if track.attempt > 1 else "")
         return [

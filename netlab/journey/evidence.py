@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import socket as _socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from netlab.errors import NotFoundError
-from netlab.kernel import chains, counters, lookups, read_sockets
+from netlab.kernel import chains, counters, lookups
 from netlab.kernel.chains import ChainFacts
-from netlab.kernel.netlink import NetlinkSocket
 from netlab.kernel.read_rules import NFT_FAMILIES, TRACE_PREFIX
-from netlab.kernel.survey import Surveyor
+from netlab.kernel.survey import Surveyor, compose
+from netlab.kernel.values import Snapshot
 from netlab.kernel.wiretap import NETFILTER
 
 if TYPE_CHECKING:
+    import socket as _socket
     from collections.abc import Iterable
 
     from netlab.kernel.chains import Place, Rules
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from netlab.kernel.values import Connection, HostState, Interface, IPAddress, Neighbour, Route, Socket
     from netlab.lab import Lab
 
-_LEGACY = ["net/ip_tables_names", "net/ip6_tables_names"]
-_SOCK_DIAG = (_socket.AF_NETLINK, _socket.SOCK_RAW, 4)
 _PORT_FLAGS = {
     "isolated": "IFLA_BRPORT_ISOLATED",
     "flood": "IFLA_BRPORT_UNICAST_FLOOD",
@@ -67,6 +65,7 @@ class Evidence:
         self._namespaces = {name: hosts[name].namespace for name in hosts}
         self._before = counters.read_texts(lab.sandbox, self.hosts)
         self._after: dict[str, list[str | None]] = {}
+        self.snapshot = Snapshot(lab.name, 0.0)
         self.layout: dict[str, HostState] = {}
         self.names: dict[str, dict[int, str]] = {}
         self.rules: dict[str, Rules] = {}
@@ -77,29 +76,30 @@ class Evidence:
         self.base_chains = functools.cache(self._base_chains)
         self.counts = functools.cache(self._counts)
         self.setting = functools.cache(self._setting)
-        self.sockets = functools.cache(self._sockets)
 
     def close(self) -> None:
         """Close the sockets."""
         self._stack.close()
 
     def collect(self) -> None:
-        """Read interfaces, addresses, routes, neighbours and counters as they are after the packets."""
+        """Read the whole lab and its counters as they are after the packets."""
         self._after = counters.read_texts(self._lab.sandbox, self.hosts)
-        mine = [self._namespaces[name] for name in self.hosts]
+        spaces = list(self._namespaces.values())
         # The canonical names come first: a peer is known under one of them.
-        others = [space for name, space in self._namespaces.items() if name not in self.hosts]
-        self.layout = self._surveyor.read_layout(mine, [*mine, *others])
+        everyone = sorted(spaces, key=lambda space: self._canonical[space.name] != space.name)
+        self.snapshot = compose(self._lab.name, self._surveyor.read(spaces, everyone, connections=False))
+        self.layout = {host.name: host for host in self.snapshot.hosts if host.name in self.hosts}
         self.names = {
             name: {interface.index: interface.name for interface in state.interfaces}
             for name, state in self.layout.items()
         }
 
-    def read_rules(self, wanted: dict[str, set[Place]]) -> None:
-        """Read the words of the rules in some chains of some hosts."""
-        if wanted:
-            sockets = {host: self.netfilter(host) for host in wanted}
-            self.rules = chains.read_rules(self._lab.sandbox, sockets, wanted)
+    def find_rules(self, wanted: dict[str, set[Place]]) -> None:
+        """Match the rules in some chains of some hosts with the handles that reports name them by."""
+        self.rules = {
+            host: chains.match_handles(self.netfilter(host), self.layout[host].rules, places)
+            for host, places in wanted.items()
+        }
 
     def netfilter(self, host: str) -> _socket.socket:
         """Return a plain netfilter socket of a host."""
@@ -219,22 +219,12 @@ class Evidence:
         found: str | None = values[host][0]
         return found
 
-    def _sockets(self, host: str) -> tuple[Socket, ...]:
-        """Return the sockets of a host that wait for anyone, with the processes that hold them."""
-        (sock,) = self._lab.sandbox.sockets([host], _SOCK_DIAG)
-        with sock:
-            in_use = dict.fromkeys(("TCP", "UDP", "TCP6", "UDP6"), 1)
-            found = [each for each in read_sockets.read_sockets(NetlinkSocket(sock), in_use) if each[1].listening]
-        raw = self._lab.sandbox.request("socket_owners")[0]["owners"]
-        owners = {int(inode): (pid, process) for inode, (pid, process) in raw.items()}
-        return read_sockets.with_owners(found, owners)
-
     def listeners(self, host: str, header: Header) -> tuple[list[Socket], list[Socket]]:
         """Return the sockets that would take a packet, and those with the same port but another address."""
         taking: list[Socket] = []
         other: list[Socket] = []
-        for each in self.sockets(host):
-            if each.protocol != header.protocol or each.local_port != header.destination_port:
+        for each in self.layout[host].sockets:
+            if not each.listening or each.protocol != header.protocol or each.local_port != header.destination_port:
                 continue
             local = each.local
             if isinstance(local, ipaddress.IPv6Address) and local.ipv4_mapped is not None:
@@ -247,6 +237,4 @@ class Evidence:
 
     def legacy(self, hosts: Iterable[str]) -> tuple[str, ...]:
         """Return those of some hosts that have rules of legacy iptables."""
-        names = list(hosts)
-        values = self._lab.sandbox.request("peek", names=names, keys=_LEGACY)[0]["values"] if names else {}
-        return tuple(name for name in names if any(values[name]))
+        return tuple(name for name in hosts if any("legacy" in rule.tool for rule in self.layout[name].rules))

@@ -126,11 +126,11 @@ def ended_on_a_port(evidence: Evidence, ended: Ended, last: Sighting) -> Drop:
     bridge = evidence.interface(host, port.master) if port is not None else None
     if port is None or bridge is None:
         return ended.drop("unexplained", name, f"the packet came in by {name} of {host} and went no further")
+    if not bridge.up:
+        return _elsewhere(ended, host, bridge.name, "interface-down", f"interface down: bridge {bridge.name} of {host}")
     fault = _port_fault(evidence, ended, port)
     if fault is not None:
         return fault
-    if not bridge.up:
-        return _elsewhere(ended, host, bridge.name, "interface-down", f"interface down: bridge {bridge.name} of {host}")
     return _known_port(evidence, ended, port, bridge) or _flooded(evidence, ended, port, bridge)
 
 

@@ -179,7 +179,7 @@ class Sorter:
         hook = evidence.chain(host, first).hook
         names = evidence.names.get(host, {})
         if hook in {"output", "postrouting"}:
-            leaving = [each for each in mine if each.direction == "out" and each.interface == names.get(first.oif)]
+            leaving = self._leaving(group, mine, names.get(first.oif, ""))
             if leaving:
                 return leaving, _BEFORE
             if hook == "output":
@@ -192,6 +192,23 @@ class Sorter:
             ports = [each for each in inward if evidence.master(host, each.interface) == name]
             here = ports if ports and (hook == "prerouting" or not here) else here
         return here, _AFTER
+
+    def _leaving(self, group: _Group, mine: list[Sighting], name: str) -> list[Sighting]:
+        """Return the captures on the way out by an interface; of a bridge, where the packet is as the rules left it.
+
+        A frame that stays in a bridge meets the rules after it has passed the bridge's own interface (br_netfilter).
+        """
+        out = [each for each in mine if each.direction == "out"]
+        exact = [each for each in out if each.interface == name]
+        ports = [each for each in out if self._evidence.master(group.host, each.interface) == name]
+        flow = group.decoded.header.flow
+
+        def changed(found: list[Sighting]) -> list[Sighting]:
+            return [each for each in found if each.decoded is not None and each.decoded.header.flow != flow]
+
+        if group.first.oif and ports and not changed(exact) and changed(ports):
+            return changed(ports)
+        return exact or ports
 
 
 def _group(events: Iterable[RuleEvent]) -> list[_Group]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -60,8 +59,7 @@ def trace(lab: Lab, client: str, destination: str, options: Options) -> Journey:
             outcomes = _send(prober, family, options.timeout)
             _settle(tap)
         evidence.collect()
-        journey = Assembler(evidence, tap, family).assemble(lab.name, target, outcomes, started)
-    return dataclasses.replace(journey, snapshot=lab.snapshot())
+        return Assembler(evidence, tap, family).assemble(lab.name, target, outcomes, started)
 
 
 def _target(lab: Lab, client: str, destination: str, options: Options) -> Target:

@@ -103,7 +103,33 @@ class Walker:
                     base = self._evidence.chain(visit.host, sighting.event)
                 rule = self._rule(sighting, step, base, visit)
                 visit.steps += [rule] if rule is not None else []
+        self._see_delivery(track, visit)
         self._add_route(track, visit)
+
+    def _see_delivery(self, track: Track, visit: Visit) -> None:
+        """Take in how a packet that ends in this host reaches its socket, by the conntrack entry.
+
+        Nothing shows the packet after the last translation: the socket gets it as conntrack has it.
+        """
+        if visit.first is None or visit.header is None or not visit.captured or visit.captured[-1].direction != "in":
+            return
+        found = self._evidence.connection(visit.host, visit.first)
+        if found is None or not found.is_translated:
+            return
+        way = found.reply if track.key.leg == "request" else found.original
+        new = dataclasses.replace(
+            visit.header,
+            source=way.destination,
+            source_port=way.destination_port,
+            destination=way.source,
+            destination_port=way.source_port,
+        )
+        if new.flow == visit.header.flow or not self._evidence.owns(visit.host, new.destination):
+            return
+        last = visit.sightings[-1].at[0] - self._started
+        blank = Step(0, last, track.key.leg, track.key.packet, visit.host, "conntrack", observed=False)
+        self._explain(visit, visit.header, new, blank)
+        visit.header = new
 
     # -- one kind of step each ------------------------------------------------------------
 
@@ -198,7 +224,8 @@ class Walker:
             return None
         family = NFT_FAMILIES.get(event.family, "")
         rules = self._evidence.rules.get(sighting.host, {})
-        position, words, _ = rules.get((family, event.table, event.handle), (None, "", None))
+        found = rules.get((family, event.table, event.handle))
+        position, words = (found.number, found.text) if found is not None else (None, "")
         verdict = _verdict(event, words)
         outer = None
         if sighting.outer is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import struct
 from dataclasses import dataclass
@@ -10,18 +9,16 @@ from typing import TYPE_CHECKING
 
 from netlab.kernel import nfnetlink as nf, read_rules as saved
 from netlab.kernel.netlink import NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, length, walk
-from netlab.kernel.process import output_of
 
 if TYPE_CHECKING:
     import socket as _socket
     from collections.abc import Iterable, Iterator
 
-    from netlab.kernel.sandbox import Sandbox
+    from netlab.kernel.values import FirewallRule
 
 _GETCHAIN, _GETRULE = (nf.SUBSYS_NFTABLES << 8 | kind for kind in (4, 7))
 #: Hooks by their number in the IP families (linux/netfilter.h).
 _HOOKS = {0: "prerouting", 1: "input", 2: "forward", 3: "output", 4: "postrouting"}
-FAMILIES = {"ip": 2, "ip6": 10}
 #: (family name, table, chain)
 Place = tuple[str, str, str]
 
@@ -36,8 +33,8 @@ class ChainFacts:
     policy: str = ""
 
 
-#: Rules by (family name, table, handle): each is (number in its chain, words, packets counted or None).
-Rules = dict[tuple[str, str, int], tuple[int, str, int | None]]
+#: Rules by (family name, table, handle).
+Rules = dict[tuple[str, str, int], "FirewallRule"]
 
 
 def read_chains(sock: _socket.socket) -> dict[Place, ChainFacts]:
@@ -73,67 +70,26 @@ def _dump(sock: _socket.socket, kind: int, family: int, *attributes: bytes) -> I
             yield saved.NFT_FAMILIES.get(data[start + 16], ""), values
 
 
-def read_rules(sandbox: Sandbox, sockets: dict[str, _socket.socket], wanted: dict[str, set[Place]]) -> dict[str, Rules]:
-    """Read the words of the rules in some chains of some hosts, all hosts at once.
+def match_handles(sock: _socket.socket, rules: Iterable[FirewallRule], places: Iterable[Place]) -> Rules:
+    """Return the rules of some chains by their handles.
 
-    iptables-save spells the rules of iptables, which nft cannot; it gives no handles, so that the order tells which
-    rule is which.
+    iptables-save gives no handles; the order tells which rule is which.
     """
-    commands: list[tuple[str, tuple[str, ...]]] = []
-    for host, places in wanted.items():
-        commands += [(host, command) for command in dict.fromkeys(_command(place) for place in sorted(places))]
-    printed = output_of(sandbox, commands)
-    rules: dict[str, Rules] = {host: {} for host in wanted}
-    for host, command in commands:
-        mine = [place for place in wanted[host] if _command(place) == command]
-        rules[host].update(_spell(command, printed[host, command], sockets[host], mine))
-    return rules
-
-
-def _command(place: Place) -> tuple[str, ...]:
-    family, table, _ = place
-    if table in saved.IPTABLES_TABLES and family in FAMILIES:
-        return ("iptables-save" if family == "ip" else "ip6tables-save", "-c", "-t", table)
-    return ("nft", "-a", "list", "table", family, table)
-
-
-def _spell(command: tuple[str, ...], text: str, sock: _socket.socket, places: Iterable[Place]) -> Rules:
+    wanted = set(places)
+    by_place: dict[Place, list[FirewallRule]] = {}
+    for rule in rules:
+        if rule.text and "legacy" not in rule.tool:
+            by_place.setdefault((rule.family, rule.table, rule.chain), []).append(rule)
     found: Rules = {}
-    if command[0] == "nft":
-        return _spell_nft(text)
-    found_rules = saved.parse_iptables_save(text, command[0].removesuffix("-save"))
-    by_chain: dict[str, list[tuple[int, str, int | None]]] = {}
-    for rule in found_rules:
-        if rule.text:
-            by_chain.setdefault(rule.chain, []).append((rule.number, rule.text, rule.packets))
-    for place in places:
-        family, table, chain = place
-        for handle, rule_words in zip(read_handles(sock, place), by_chain.get(chain, []), strict=False):
-            found[family, table, handle] = rule_words
-    return found
-
-
-_HEAD = re.compile(r"table (\S+) (\S+) \{")
-_COUNTER = re.compile(r"counter packets (\d+) bytes \d+")
-
-
-def _spell_nft(text: str) -> Rules:
-    found: Rules = {}
-    family = table = ""
-    number = 0
-    for line in text.splitlines():
-        if match := _HEAD.match(line):
-            family, table = match.groups()
-        body, separator, handle = line.rpartition(" # handle ")
-        if not separator or body.startswith("table "):
-            continue
-        if body.rstrip().endswith("{"):
-            number = 0
-            continue
-        number += 1
-        counter = _COUNTER.search(body)
-        words = _COUNTER.sub("counter", body.strip())
-        found[family, table, int(handle)] = (number, words, int(counter[1]) if counter else None)
+    for place in wanted:
+        mine = by_place.get(place, [])
+        handles = [rule.handle for rule in mine]
+        if None in handles:
+            handles = list(read_handles(sock, place))
+        family, table, _ = place
+        for handle, rule in zip(handles, mine, strict=False):
+            if handle is not None:
+                found[family, table, handle] = rule
     return found
 
 

@@ -58,33 +58,34 @@ class Surveyor:
         """Close the socket."""
         self._finalizer()
 
-    def read(self, namespaces: Iterable[Namespace], everyone: Iterable[Namespace]) -> dict[str, HostState]:
-        """Read some of the lab's namespaces; ``everyone`` are all of them, to name the peers."""
+    def read(
+        self, namespaces: Iterable[Namespace], everyone: Iterable[Namespace], *, connections: bool = True
+    ) -> dict[str, HostState]:
+        """Read some of the lab's namespaces; ``everyone`` are all of them, to name the peers.
+
+        ``connections=False`` leaves out the tracked connections, of which a busy host has thousands.
+        """
         chosen = list(namespaces)
-        states = self.read_layout(chosen, everyone)
+        by_nsid: dict[int, str] = {}
+        for namespace in everyone:
+            by_nsid.setdefault(namespace.nsid, namespace.name)
+        states = {namespace.name: self._read_links(namespace, by_nsid) for namespace in chosen}
         names = [namespace.name for namespace in chosen]
         files = self._peek(names)
         legacy = {name: [values[file] for file in _LEGACY_FILES] for name, values in files.items()}
         sockets = self._read_sockets(files)
-        tables, connections = self._read_netfilter(files)
+        tables, tracked = self._read_netfilter(files, connections=connections)
         rules = read_all_rules(self._sandbox, tables, legacy)
         return {
             name: dataclasses.replace(
                 state,
                 sockets=sockets[name],
                 rules=rules.get(name, ()),
-                connections=connections[name],
+                connections=tracked[name],
                 sysctls=_sysctls(files[name]),
             )
             for name, state in states.items()
         }
-
-    def read_layout(self, namespaces: Iterable[Namespace], everyone: Iterable[Namespace]) -> dict[str, HostState]:
-        """Read interfaces, addresses, routes and neighbours of some namespaces, and nothing else of them."""
-        by_nsid: dict[int, str] = {}
-        for namespace in everyone:
-            by_nsid.setdefault(namespace.nsid, namespace.name)
-        return {namespace.name: self._read_links(namespace, by_nsid) for namespace in namespaces}
 
     def _read_links(self, namespace: Namespace, by_nsid: dict[int, str]) -> HostState:
         route, nsids = namespace.route, None
@@ -143,17 +144,19 @@ class Surveyor:
             owners = {int(inode): (pid, process) for inode, (pid, process) in raw.items()}
         return {name: read_sockets.with_owners(sockets, owners) for name, sockets in found.items()}
 
-    def _read_netfilter(self, files: dict[str, Files]) -> tuple[dict[str, Tables], dict[str, tuple[Connection, ...]]]:
+    def _read_netfilter(
+        self, files: dict[str, Files], *, connections: bool
+    ) -> tuple[dict[str, Tables], dict[str, tuple[Connection, ...]]]:
         tables: dict[str, Tables] = {}
-        connections: dict[str, tuple[Connection, ...]] = dict.fromkeys(files, ())
+        tracked: dict[str, tuple[Connection, ...]] = dict.fromkeys(files, ())
         opened = self._sandbox.sockets(list(files), (_socket.AF_NETLINK, _socket.SOCK_RAW, NETLINK_NETFILTER))
         for (name, values), sock in zip(files.items(), opened, strict=True):
             with sock:
                 netfilter = NetlinkSocket(sock)
                 tables[name] = read_sockets.read_tables(netfilter)
-                if values[_USE_FILES[2]] not in {"0", None}:
-                    connections[name] = read_sockets.read_connections(netfilter)
-        return tables, connections
+                if connections and values[_USE_FILES[2]] not in {"0", None}:
+                    tracked[name] = read_sockets.read_connections(netfilter)
+        return tables, tracked
 
 
 def _sysctls(values: Files) -> tuple[tuple[str, str], ...]:

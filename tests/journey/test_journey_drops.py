@@ -1,0 +1,396 @@
+"""Each fault in a lab that has exactly this one: the journey names it, and without it the packet arrives."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from socket import MSG_DONTWAIT
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from journey_labs import Bridged, Routed, Tunnelled, bridged, routed, tunnel_mac, tunnelled
+
+from netlab.journey.drops import KINDS
+from netlab.kernel import nfnetlink as nf
+from netlab.kernel.netlink import NLM_F_CREATE, NLMSG_ERROR, walk
+from netlab.kernel.wiretap import NETFILTER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netlab import Host, Lab
+    from netlab.journey.values import Journey
+
+pytestmark = pytest.mark.kernel
+
+SERVER, SERVER6 = "10.0.2.2", "fd00:2::2"
+TCP: dict[str, Any] = {"port": 80}
+UDP: dict[str, Any] = {"port": 53, "protocol": "udp"}
+ICMP: dict[str, Any] = {"protocol": "icmp"}
+TO_SERVER, PING6 = (SERVER, TCP), (SERVER6, ICMP)
+#: Seconds to wait for an answer that does not come.
+WAIT = 0.3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault: what it does to the lab, what is sent, and the drop that must be named.
+
+    ``arrives`` is what is sent in the control, before the fault is made; None for the same as with the fault.
+    """
+
+    name: str
+    kind: str
+    host: str
+    reason: str
+    fault: Callable[[Routed], object] = lambda _: None
+    target: str = SERVER
+    sent: dict[str, Any] = field(default_factory=lambda: TCP)
+    arrives: tuple[str, dict[str, Any]] | None = None
+    leg: str = "request"
+
+    def __str__(self) -> str:
+        """Name the test."""
+        return self.name
+
+
+def _drop_rule(net: Routed) -> object:
+    return net.router.iptables("-A", "FORWARD", "-p", "tcp", "--dport", "80", "-j", "DROP")
+
+
+def _drop_rule6(net: Routed) -> object:
+    return net.router.ip6tables("-A", "FORWARD", "-p", "tcp", "--dport", "80", "-j", "DROP")
+
+
+def _nft(rule: str) -> Callable[[Routed], object]:
+    text = "table inet guard { chain pass { type filter hook forward priority 0; policy accept; %s; }; }"
+    return lambda net: net.router.nft(text % rule)
+
+
+def _filter(host: str, *rule: str) -> Callable[[Routed], object]:
+    return lambda net: net.lab.host(host).iptables(*rule)
+
+
+def _route(host: str, kind: str) -> Callable[[Routed], object]:
+    return lambda net: net.lab.host(host).add_route(f"{SERVER}/32", kind=kind)
+
+
+def _sysctl(host: str, key: str, value: int) -> Callable[[Routed], object]:
+    return lambda net: net.lab.host(host).sysctl.__setitem__(key, value)
+
+
+def _down(host: str, interface: str) -> Callable[[Routed], object]:
+    return lambda net: net.lab.host(host).set_link(interface, up=False)
+
+
+def _mtu(host: str, size: int) -> Callable[[Routed], object]:
+    return lambda net: net.lab.host(host).set_link({"router": "eth1", "server": "eth0"}[host], mtu=size)
+
+
+def _asymmetric(net: Routed) -> None:
+    """Have the router expect 172.16.0.0/16 on the other side, and check it."""
+    net.client.add_address("eth0", "172.16.0.1/32")
+    net.router.add_route("172.16.0.0/16", via=SERVER)
+    net.router.sysctl["net.ipv4.conf.eth0.rp_filter"] = 1
+
+
+def _elsewhere(net: Routed) -> None:
+    net.server.set_link("lo", up=True)
+    net.servers.append(net.server.serve(82, address="127.0.0.1"))
+
+
+def _lost_gateway(net: Routed) -> None:
+    net.server.remove_route("default", via="10.0.2.1")
+    net.server.add_route("default", via="10.0.2.77")
+
+
+def _no_way_back(net: Routed) -> None:
+    net.server.remove_route("default", via="10.0.2.1")
+
+
+BIG = {"payload": b"x" * 1450, "protocol": "icmp"}
+CASES = [
+    Case("rule", "rule", "router", "--dport 80 -j DROP", _drop_rule),
+    Case("rule-ipv6", "rule", "router", "--dport 80 -j DROP", _drop_rule6, SERVER6),
+    Case("rule-nft", "rule", "router", "drop", _nft("ip daddr 10.0.2.2 counter drop"), sent=ICMP),
+    Case(
+        "rule-output", "rule", "client", "filter OUTPUT", _filter("client", "-A", "OUTPUT", "-p", "tcp", "-j", "DROP")
+    ),
+    Case(
+        "rule-udp",
+        "rule",
+        "client",
+        "filter OUTPUT",
+        _filter("client", "-A", "OUTPUT", "-p", "udp", "-j", "DROP"),
+        sent=UDP,
+    ),
+    Case("reject", "reject", "server", "-j REJECT", _filter("server", "-A", "INPUT", "-p", "tcp", "-j", "REJECT")),
+    Case("reject-nft", "reject", "router", "reject", _nft("udp dport 53 reject"), sent=UDP),
+    Case("policy", "policy", "router", "policy of filter FORWARD", _filter("router", "-P", "FORWARD", "DROP")),
+    Case("no-route", "no-route", "router", "no route to 10.9.9.9 in router", target="10.9.9.9", arrives=TO_SERVER),
+    Case("no-route-ipv6", "no-route", "router", "no route to fd09::9", target="fd09::9", sent=ICMP, arrives=PING6),
+    Case(
+        "no-route-client",
+        "no-route",
+        "client",
+        f"no route to {SERVER} in client",
+        lambda net: net.client.remove_route("default", via="10.0.1.1"),
+    ),
+    Case("blackhole", "blackhole", "router", "blackhole 10.0.2.2/32", _route("router", "blackhole")),
+    Case("blackhole-client", "blackhole", "client", "blackhole 10.0.2.2/32", _route("client", "blackhole")),
+    Case("unreachable", "unreachable", "router", "unreachable 10.0.2.2/32", _route("router", "unreachable")),
+    Case("prohibit", "prohibit", "router", "prohibit 10.0.2.2/32", _route("router", "prohibit")),
+    Case(
+        "rp-filter",
+        "rp-filter",
+        "router",
+        "rp_filter on eth0",
+        _asymmetric,
+        sent={"port": 80, "source": "172.16.0.1"},
+        arrives=TO_SERVER,
+    ),
+    Case(
+        "martian",
+        "martian",
+        "router",
+        "10.0.2.1",
+        lambda net: net.client.add_address("eth0", "10.0.2.1/32"),
+        sent={"port": 80, "source": "10.0.2.1"},
+        arrives=TO_SERVER,
+    ),
+    Case("no-listener", "no-listener", "server", "RST from server", sent={"port": 81}, arrives=TO_SERVER),
+    Case(
+        "no-listener-udp",
+        "no-listener",
+        "server",
+        "ICMP port unreachable from server",
+        sent={"port": 54, "protocol": "udp"},
+        arrives=(SERVER, UDP),
+    ),
+    Case(
+        "listener-address",
+        "listener-address",
+        "server",
+        "127.0.0.1:82",
+        _elsewhere,
+        sent={"port": 82},
+        arrives=TO_SERVER,
+    ),
+    Case("neighbour", "neighbour", "router", "10.0.2.9 did not answer ARP", target="10.0.2.9", arrives=TO_SERVER),
+    Case(
+        "neighbour-ipv6",
+        "neighbour",
+        "router",
+        "fd00:2::9 did not answer NDP",
+        target="fd00:2::9",
+        sent=ICMP,
+        arrives=PING6,
+    ),
+    Case(
+        "neighbour-client", "neighbour", "client", "10.0.1.9 did not answer ARP", target="10.0.1.9", arrives=TO_SERVER
+    ),
+    Case(
+        "too-big", "too-big", "router", "too big for eth1 of router (MTU 1400), DF set", _mtu("router", 1400), sent=BIG
+    ),
+    Case(
+        "too-big-ipv6", "too-big", "router", "MTU 1400", _mtu("router", 1400), SERVER6, {**BIG, "payload": b"x" * 1440}
+    ),
+    Case("too-big-peer", "too-big", "server", "MTU 1300", _mtu("server", 1300), sent=BIG),
+    Case("ttl", "ttl", "router", "TTL reached 0 in router", _sysctl("client", "net.ipv4.ip_default_ttl", 1)),
+    Case(
+        "ttl-ipv6",
+        "ttl",
+        "router",
+        "TTL reached 0",
+        _sysctl("client", "net.ipv6.conf.eth0.hop_limit", 1),
+        SERVER6,
+        ICMP,
+    ),
+    Case("down-own", "interface-down", "client", "eth0 of client", _down("client", "eth0")),
+    Case("down-peer", "interface-down", "router", "eth0 of router", _down("router", "eth0")),
+    Case("down-middle", "interface-down", "router", "eth1 of router", _down("router", "eth1")),
+    Case("down-far", "interface-down", "server", "eth0 of server", _down("server", "eth0")),
+    Case(
+        "ip-forward", "ip-forward", "router", "ip_forward is 0 in router", _sysctl("router", "net.ipv4.ip_forward", 0)
+    ),
+    Case(
+        "ip-forward-ipv6",
+        "ip-forward",
+        "router",
+        "forwarding is 0",
+        _sysctl("router", "net.ipv6.conf.all.forwarding", 0),
+        SERVER6,
+    ),
+    Case(
+        "wrong-mac",
+        "wrong-mac",
+        "router",
+        "02:00:00:00:00:99",
+        lambda net: net.client.add_neighbour("eth0", "10.0.1.1", "02:00:00:00:00:99"),
+    ),
+    Case("reply-no-route", "no-route", "server", "no route to 10.0.1.2 in server", _no_way_back, leg="reply"),
+    Case(
+        "reply-no-route-udp",
+        "no-route",
+        "server",
+        "no route to 10.0.1.2 in server",
+        _no_way_back,
+        sent=UDP,
+        leg="reply",
+    ),
+    Case("reply-no-route-icmp", "no-route", "server", "no route to 10.0.1.2", _no_way_back, sent=ICMP, leg="reply"),
+    Case(
+        "reply-rule",
+        "rule",
+        "router",
+        "-s 10.0.2.2/32 -j DROP",
+        _filter("router", "-A", "FORWARD", "-s", SERVER, "-j", "DROP"),
+        leg="reply",
+    ),
+    Case(
+        "reply-output",
+        "rule",
+        "server",
+        "filter OUTPUT",
+        _filter("server", "-A", "OUTPUT", "-d", "10.0.1.2", "-j", "DROP"),
+        leg="reply",
+    ),
+    Case("reply-neighbour", "neighbour", "server", "10.0.2.77 did not answer ARP", _lost_gateway, leg="reply"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_fault_on_the_way_is_named(lab: Lab, case: Case) -> None:
+    """Over a router: the control arrives; with the fault, the drop has the right kind, host, leg and words."""
+    net = routed(lab)
+    target, sent = case.arrives or (case.target, case.sent)
+    control = net.client.trace(target, **sent)
+    assert control.ok, control
+    assert control.drop is None
+    case.fault(net)
+    journey = net.client.trace(case.target, timeout=WAIT, **case.sent)
+    check(journey, case.kind, case.host, case.reason)
+    assert journey.drop is not None
+    assert journey.drop.leg == case.leg
+
+
+def check(journey: Journey, kind: str, host: str, reason: str) -> None:
+    """See that a journey ends in this drop, and says so in its last line."""
+    assert not journey.ok
+    drop = journey.drop
+    assert drop is not None, journey
+    assert (drop.kind, drop.host) == (kind, host), journey
+    assert reason in drop.reason
+    assert drop.kind in KINDS
+    assert drop.step == len(journey.steps)
+    assert journey.steps[-1].kind == "drop"
+    assert host in str(journey).splitlines()[-1] + str(journey).splitlines()[-2]
+
+
+def _port_off(net: Bridged) -> object:
+    return net.switch.run("bridge", "link", "set", "dev", "p2", "state", "0", check=True)
+
+
+def _first_port_off(net: Bridged) -> object:
+    return net.switch.run("bridge", "link", "set", "dev", "p1", "state", "0", check=True)
+
+
+def _isolate(net: Bridged) -> None:
+    for port in ("p1", "p2"):
+        net.switch.set_port(port, isolated=True)
+
+
+def _drop_in_bridge(net: Bridged) -> object:
+    text = (
+        "table bridge guard { chain pass { type filter hook forward priority 0; policy accept; tcp dport 80 drop; }; }"
+    )
+    return net.switch.nft(text)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason"),
+    [
+        (_port_off, "bridge-port", "bridge port not forwarding: p2 of bridge br0 in switch is disabled"),
+        (_first_port_off, "bridge-port", "bridge port not forwarding: p1 of bridge br0 in switch is disabled"),
+        (_isolate, "bridge-port", "isolated"),
+        (_drop_in_bridge, "rule", "tcp dport 80 drop"),
+        (lambda net: net.switch.remove_port("p2"), "no-port", "no other port than p1"),
+        (lambda net: net.switch.set_link("br0", up=False), "interface-down", "br0"),
+    ],
+    ids=["port-disabled", "entry-port-disabled", "isolated", "bridge-rule", "no-port", "bridge-down"],
+)
+def test_a_fault_in_a_bridge_is_named(lab: Lab, fault: Callable[[Bridged], object], kind: str, reason: str) -> None:
+    """Over a bridge: the control arrives; with the fault, the drop is in the host that has the bridge."""
+    net = bridged(lab)
+    control = net.a.trace("10.1.0.2", 80)
+    assert control.ok, control
+    fault(net)
+    check(net.a.trace("10.1.0.2", 80, timeout=WAIT), kind, "switch", reason)
+
+
+def _drop_outer(net: Tunnelled) -> object:
+    return net.nodes[1].iptables("-A", "INPUT", "-p", "udp", "--dport", "8472", "-j", "DROP")
+
+
+def _no_entry(net: Tunnelled) -> None:
+    net.nodes[0].remove_fdb("flannel.1", tunnel_mac(2), "172.18.0.2")
+
+
+@pytest.mark.parametrize(
+    ("fault", "sent", "expected"),
+    [
+        (_drop_outer, TCP, ("rule", "node-2", "--dport 8472 -j DROP")),
+        (_no_entry, TCP, ("no-fdb", "node-1", "has no FDB entry for 02:00:00:00:00:02")),
+        (lambda _: None, BIG, ("too-big", "node-1", "too big for flannel.1 of node-1 (MTU 1450), DF set")),
+    ],
+    ids=["outer-rule", "no-fdb", "too-big"],
+)
+def test_a_fault_in_a_tunnel_is_named(
+    lab: Lab, fault: Callable[[Tunnelled], object], sent: dict[str, Any], expected: tuple[str, str, str]
+) -> None:
+    """Over VXLAN: the control arrives; with the fault, the drop is in the node that has it."""
+    net = tunnelled(lab)
+    control = net.pods[0].trace("10.244.2.2", 80)
+    assert control.ok, control
+    fault(net)
+    check(net.pods[0].trace("10.244.2.2", timeout=WAIT, **sent), *expected)
+
+
+def test_a_full_conntrack_table_is_named(lab: Lab) -> None:
+    """A router whose table is full drops what is new; the limit is the machine's, so that the table must be filled."""
+    net = routed(lab)
+    net.router.iptables("-A", "FORWARD", "-m", "conntrack", "--ctstate", "NEW,ESTABLISHED", "-j", "ACCEPT")
+    control = net.client.trace(SERVER, 80)
+    assert control.ok, control
+    most = int(net.router.sysctl["net.netfilter.nf_conntrack_max"])
+    if most > 300_000:
+        pytest.skip(f"filling a conntrack table of {most} entries takes too long")
+    fill_conntrack(net.lab, net.router, most)
+    check(net.client.trace(SERVER, 80, timeout=WAIT), "conntrack-full", "router", "conntrack table full in router")
+
+
+def fill_conntrack(lab: Lab, host: Host, most: int) -> None:
+    """Write connections that never were until the kernel takes no more; assured ones are not thrown out."""
+    (sock,) = lab.sandbox.sockets([host.name], NETFILTER)
+    with sock:
+        for start in range(0, most + 512, 256):
+            # Nothing is answered but an error.
+            sock.send(b"".join(_connection(number) for number in range(start, start + 256)))
+            try:
+                data = sock.recv(1 << 16, MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
+            assert all(kind == NLMSG_ERROR for kind, _, _, _ in walk(data))
+            return
+
+
+def _connection(number: int) -> bytes:
+    ips = struct.pack(">I", 0x0A640000 + number // 60000), struct.pack(">I", 0x0AC80001)
+    ports = struct.pack(">H", 1024 + number % 60000), struct.pack(">H", 80)
+    tuples = []
+    for kind, (source, target), (from_port, to_port) in ((1, ips, ports), (2, ips[::-1], ports[::-1])):
+        addresses = nf.nested(1, nf.attribute(1, source), nf.attribute(2, target))
+        numbers = nf.nested(2, nf.attribute(1, b"\x11"), nf.attribute(2, from_port), nf.attribute(3, to_port))
+        tuples.append(nf.nested(kind, addresses, numbers))
+    # CTA_STATUS: seen reply, assured, confirmed; CTA_TIMEOUT in seconds.
+    return nf.message(0x100, 2, *tuples, nf.number(3, 0xE), nf.number(7, 600), flags=NLM_F_CREATE)
