@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from netlab.errors import InvalidInputError, NotFoundError
 from netlab.kernel import check
 from netlab.kubernetes.admission import Change, Changes, admit
 from netlab.kubernetes.controllers import Controllers
+from netlab.kubernetes.kinds import read_reference
+from netlab.kubernetes.kubectl import describe, get
 from netlab.kubernetes.kubelet import Kubelet
 from netlab.kubernetes.loops import look_after, raise_file_limit
 from netlab.kubernetes.machines import Machines, Settings
 from netlab.kubernetes.manifests import KINDS, Key
 from netlab.kubernetes.networks.controller import NetworkController
+from netlab.kubernetes.proxy.settings import MODES
 from netlab.kubernetes.servicing import Servicing
 from netlab.kubernetes.store import Store, key_of, now
 from netlab.kubernetes.validation import read_valid
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from netlab.kubernetes.manifests import Manifest
     from netlab.kubernetes.node import Node
     from netlab.kubernetes.pod import Pod
+    from netlab.kubernetes.printing import Text
 
 
 class Cluster:
@@ -116,9 +121,22 @@ class Cluster:
             self._settle()
         return Changes(removed)
 
-    def _keys(self, what: object, namespace: str) -> list[Key]:
-        from netlab.kubernetes.kinds import read_reference  # noqa: PLC0415 - names are needed here alone
+    def get(self, *arguments: str) -> Text:
+        """Return what ``kubectl get`` prints, as in ``get("pods", "-o", "wide")``.
 
+        Takes kinds (also "pods,services" and "all"), names, kind/name, -n, -A, -l, -o wide, name, yaml or json.
+        """
+        with self.lock:
+            self._controllers.refresh()
+            return get(self.store, arguments)
+
+    def describe(self, *arguments: str) -> Text:
+        """Return what ``kubectl describe`` prints, as in ``describe("service/web")``: fields, then events."""
+        with self.lock:
+            self._controllers.refresh()
+            return describe(self.store, self._kubelet.events, arguments)
+
+    def _keys(self, what: object, namespace: str) -> list[Key]:
         if isinstance(what, str) and "\n" not in what and "/" in what and "." not in what.partition("/")[0]:
             kind, name = read_reference(what)
             if kind in KINDS:
@@ -191,6 +209,18 @@ class Cluster:
     def router(self) -> Host:
         """The router between the nodes and the outside; it is the load balancer too."""
         return self._machines.underlay.router
+
+    def switch_proxy(self, mode: str, **config: Any) -> None:
+        """Switch the Service proxy of the live cluster to another mode, or give it other fields of its configuration.
+
+        New rules come before the old ones go, so that Services answer all the while.
+        """
+        if mode not in MODES:
+            raise InvalidInputError(f"The proxy must be one of {', '.join(MODES)}; {mode!r} is not.")
+        with self.lock:
+            changed = {**self.settings.proxy_config, **config, "mode": mode}
+            self.settings = replace(self.settings, proxy=mode, proxy_config=changed)
+            self._servicing.switch(changed)
 
     # -- nodes ---------------------------------------------------------------------------
 

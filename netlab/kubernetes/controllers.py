@@ -35,10 +35,10 @@ class Controllers:
         New pods are up before those that they replace go, and Services know before a pod ends.
         """
         for _ in range(_ROUNDS):
-            self._refresh()
+            self.refresh()
             going = self._plan()
             started = self._start(progress)
-            self._refresh()
+            self.refresh()
             # Endpoints that end are taken out of the rules while they still answer.
             self.servicing.reconcile(self.kubelet.together)
             self._finish(going)
@@ -49,7 +49,7 @@ class Controllers:
 
     # -- pods --------------------------------------------------------------------------
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Write the state of running pods into their objects; a pod on a node that failed is not ready."""
         for key, pod in self.kubelet.pods.items():
             old = self.store.find(key)

@@ -13,10 +13,11 @@ from netlab.errors import CommandError
 from netlab.kubernetes.node import restore_tool
 from netlab.kubernetes.proxy import Field, Inventory, conntrack, facts, iptables, nftables, read_mode, read_settings
 from netlab.kubernetes.proxy.batches import split_iptables, split_nft
-from netlab.kubernetes.proxy.iptables_saved import read_saved
+from netlab.kubernetes.proxy.iptables_fixed import OWN_PREFIXES
+from netlab.kubernetes.proxy.iptables_saved import Saved, read_saved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from netlab.host import Host
     from netlab.kubernetes.proxy import Family, Settings
@@ -31,6 +32,9 @@ class Rules(Protocol):
 
     def sync(self, inventory: Inventory) -> None:
         """Make the kernel's rules those of the inventory."""
+
+    def forget(self) -> None:
+        """Take nothing for granted: the next sync is a full one."""
 
     def clean(self) -> None:
         """Take all of the proxy's rules away."""
@@ -68,8 +72,8 @@ class NodeProxy:
         except CommandError as error:
             # As in kube-proxy: what failed half-way is followed by a full sync, which takes nothing for granted.
             self.failures += 1
+            self.rules.forget()
             self.note(f"a sync failed and is done again in full: {error}")
-            self.rules.clean()
             self.rules.sync(now)
         self.syncs += 1
         self.seconds = time.perf_counter() - began
@@ -102,22 +106,56 @@ class IptablesRules:
         """Write on one host."""
         self._host, self._family = host, family
         self._written: iptables.Ruleset | None = None
+        #: Chains that should be gone, and that somebody else's rule still leads to.
+        self._stuck: set[str] = set()
 
     def sync(self, inventory: Inventory) -> None:
         """Write what changed; everything, the first time and after a failure."""
         rules = iptables.build(inventory.state, self._written)
         if self._written is None:
-            saved = read_saved(self._run(self._tool("save"), "").stdout)
-            self._restore(iptables.prepare(saved.jumps) + iptables.full(rules, existing=saved.chains.get("nat", ())))
+            saved = self._saved()
+            self._restore(iptables.prepare(saved.jumps) + iptables.full(rules))
+            # One that cannot be deleted would take the whole transaction with it.
+            ours = {chain for chain in saved.chains.get("nat", ()) if chain.startswith(OWN_PREFIXES)}
+            self._stuck = ours - rules.chains
         else:
             self._restore(iptables.smallest(self._written, rules))
         self._written = rules
+        self._unstick(rules.chains)
+
+    def forget(self) -> None:
+        """Take nothing for granted: the next sync is a full one."""
+        self._written = None
 
     def clean(self) -> None:
-        """Take every chain and jump of the proxy away."""
+        """Take every chain and jump of the proxy away, as far as nobody else's rule leads there."""
         self._written = None
-        saved = read_saved(self._run(self._tool("save"), "").stdout)
-        self._restore(iptables.clean(saved.chains, saved.jumps))
+        saved = self._saved()
+        try:
+            self._restore(iptables.clean(saved.chains, saved.jumps))
+        except CommandError:
+            self._restore(iptables.clean({}, saved.jumps))
+            self._stuck = {chain for chain in saved.chains.get("nat", ()) if chain.startswith(OWN_PREFIXES)}
+            self._unstick(())
+
+    def _unstick(self, wanted: Container[str]) -> None:
+        """Try to delete the chains that are left over: all at once, or else one by one."""
+        self._stuck = {chain for chain in self._stuck if chain not in wanted}
+        if not self._stuck:
+            return
+        chains = sorted(self._stuck)
+        emptied = "".join(f":{chain} - [0:0]\n" for chain in chains)
+        self._restore(f"*nat\n{emptied}COMMIT\n")
+        for chain in chains:
+            try:
+                self._restore(f"*nat\n:{chain} - [0:0]\n-X {chain}\nCOMMIT\n")
+            except CommandError:
+                _log.warning("node %s: a rule leads to %s, which can not be deleted yet", self._host.name, chain)
+            else:
+                self._stuck.discard(chain)
+
+    def _saved(self) -> Saved:
+        return read_saved(self._run(self._tool("save"), "").stdout)
 
     def _tool(self, verb: str) -> str:
         return restore_tool(self._family.version).replace("restore", verb)
@@ -140,7 +178,6 @@ class NftablesRules:
         """Write on one host."""
         self._host, self._family = host, family
         self._written: nftables.Ruleset | None = None
-        self._sweep = ""
 
     def sync(self, inventory: Inventory) -> None:
         """Write what changed; the whole table, the first time and after a failure."""
@@ -154,6 +191,10 @@ class NftablesRules:
             # The chains that it emptied can be deleted in a transaction of their own.
             self._load(nftables.sweep(self._written, rules))
         self._written = rules
+
+    def forget(self) -> None:
+        """Take nothing for granted: the next sync makes the table anew."""
+        self._written = None
 
     def clean(self) -> None:
         """Delete the table."""

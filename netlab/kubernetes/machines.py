@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from netlab.kernel import check
 from netlab.kubernetes.controllers import node_conditions
 from netlab.kubernetes.manifests import Key
 from netlab.kubernetes.networks import NETWORKS, Member, make_network
-from netlab.kubernetes.node import Node, bridge_conflist
+from netlab.kubernetes.node import LOOPBACK, Node, bridge_conflist
 from netlab.kubernetes.proxy.settings import MODES
 from netlab.kubernetes.ranges import ServiceRanges, read_ranges, subnet
 from netlab.kubernetes.schemas import KUBERNETES
@@ -109,7 +110,7 @@ class Machines:
         status = {
             "addresses": [*addresses, {"type": "Hostname", "address": node.name}],
             "conditions": node_conditions(ready=True),
-            "nodeInfo": {"kubeletVersion": f"v{KUBERNETES}.2"},
+            "nodeInfo": {"kubeletVersion": f"v{KUBERNETES}.2", "kernelVersion": os.uname().release},
         }
         labels = {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux"}
         metadata = {"name": node.name, "labels": labels}
@@ -156,6 +157,9 @@ class Machines:
     def recover(self, node: Node) -> None:
         """Switch a machine on again."""
         self.underlay.set_cable(node.name, up=True)
+        # As a kubelet does after a restart: what belonged to pods that are gone is given back.
+        for network in (LOOPBACK, node.network_list):
+            node.runtime.gc(network, [])
         node.ready = True
         self.network.prepare(node.member)
         self.connect()

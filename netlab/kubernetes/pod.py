@@ -107,8 +107,11 @@ class Pod:
             if port.get("hostPort")
         ]
         args = {"IgnoreUnknown": "1", "K8S_POD_NAMESPACE": self.namespace, "K8S_POD_NAME": self.name}
-        name = self.host.name
-        return Attachment(name, f"/run/netns/{name}", "eth0", args, {"portMappings": ports} if ports else {})
+        # A pod that starts again is another container: a node that lost power still has files of the one before.
+        container = f"{self.host.name}-{self.host.namespace.inode:x}"
+        return Attachment(
+            container, f"/run/netns/{self.host.name}", "eth0", args, {"portMappings": ports} if ports else {}
+        )
 
     def start(self, host_name: str) -> None:
         """Make the namespace, start the pause process, attach it; raises CniError, and then leaves nothing."""

@@ -69,7 +69,8 @@ def test_a_pod_is_a_host_that_was_wired_by_cni(web: Cluster) -> None:
     assert re.fullmatch(r"veth[0-9a-f]{8}", ports["default/web-1"].name)
     assert web.lab.snapshot()["node-1"].interface(ports["default/web-1"].name).peer is not None
     files = node.run("ls", "/run/cni/node-1/networks/netlab", "/run/cni/node-1/results").stdout.split()
-    assert {web_1.ip, "netlab-web-1-eth0", "cni-loopback-web-1-lo"} <= set(files)
+    container = web_1.attachment.container_id
+    assert {web_1.ip, f"netlab-{container}-eth0", f"cni-loopback-{container}-lo"} <= set(files)
     assert str(web_1.host.state().addresses_of("lo")[0].address) == "127.0.0.1/8"
     assert node.run("ip", "-n", "web-1", "addr", "show", "eth0").ok
 

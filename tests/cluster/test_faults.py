@@ -1,0 +1,182 @@
+"""What goes wrong on a real cluster: nodes that die, rules in the way, probes that fail, plugins that refuse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cluster_tools import ask, deployment, eventually, pod, service, spread
+
+from netlab import Cluster
+from netlab.kubernetes.cni import read_network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="module", params=["iptables", "nftables"])
+def web(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Return a cluster with a Service in front of three pods, in each mode of the proxy."""
+    with Cluster(nodes=3, proxy=request.param) as cluster:
+        cluster.apply([pod("client", nodeName="node-1"), deployment("web", 3), service("web", clusterIP="10.96.0.10")])
+        yield cluster
+
+
+def test_requests_go_on_when_a_node_fails(web: Cluster) -> None:
+    """Its endpoints are out, its pods come up elsewhere, and it may come back."""
+    lost = {name for name, each in web.pods.items() if each.node.name == "node-2"}
+    assert lost
+    web.fail_node("node-2")
+    assert "NotReady" in web.get("nodes", "node-2")
+    assert not lost & set(web.pods)
+    servers = set(spread(web.pod("client"), "10.96.0.10", 60))
+    assert len(servers) == 3
+    assert not servers & lost
+    assert not web.outside.run("ping", "-c1", "-W1", "192.168.1.12").ok
+    web.return_node("node-2")
+    assert "NotReady" not in web.get("nodes", "node-2")
+    web.apply(pod("back", nodeName="node-2"))
+    assert ask(web.pod("client"), f"{web.pod('back').ip}:8080")["server"] == "back"
+    assert ask(web.node("node-2"), "10.96.0.10")["server"] in servers
+    web.delete("pod/back")
+
+
+def test_a_pod_ends_with_its_pause_process(web: Cluster) -> None:
+    """The Deployment starts another one; the Service leads there."""
+    name = next(name for name in web.pods if name.startswith("web-"))
+    first = web.pod(name)
+    assert first.pause is not None
+    first.pause.kill()
+    eventually(lambda: name not in web.pods and sum(each.startswith("web-") for each in web.pods) == 3, 5)
+    assert name not in spread(web.pod("client"), "10.96.0.10", 40)
+
+
+def test_an_http_probe_takes_a_pod_out_and_in(web: Cluster) -> None:
+    """Asked from the node; the container runs on all the while."""
+    script = """import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if os.path.exists("/run/healthy") else 500)
+        self.end_headers()
+http.server.HTTPServer(("", 8080), Handler).serve_forever()
+"""
+    probe = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
+    container = {"name": "c", "image": "busybox", "command": ["python3", "-c", script], "readinessProbe": probe}
+    web.apply(pod("probed", containers=[container]))
+    assert not web.pod("probed").ready
+    assert "0/1" in web.get("pods", "probed")
+    web.pod("probed").run("touch", "/run/healthy", check=True)
+    eventually(lambda: web.pod("probed").ready and "1/1" in web.get("pods", "probed"), 4)
+    web.pod("probed").run("rm", "/run/healthy", check=True)
+    eventually(lambda: not web.pod("probed").ready, 4)
+    web.delete("pod/probed")
+
+
+def test_a_rule_in_the_way_is_survived(web: Cluster) -> None:
+    """A learner's rule leads to a chain that has to go: the sync fails, and is done in full."""
+    if web.settings.proxy != "iptables":
+        pytest.skip("in nftables mode the proxy has a table of its own")
+    web.apply(service("old", "web", clusterIP="10.96.0.40"))
+    node = web.node("node-1")
+
+    def chains() -> list[str]:
+        lines = node.run("iptables-save", "-t", "nat").stdout.splitlines()
+        return [line.split()[0][1:] for line in lines if line.startswith(":KUBE-SVC")]
+
+    both = chains()
+    for chain in both:
+        node.run("iptables", "-t", "nat", "-I", "PREROUTING", "-d", "10.99.0.1", "-j", chain, check=True)
+    web.delete("service/old")
+    assert set(spread(web.pod("client"), "10.96.0.10", 40)) <= set(web.pods)
+    for chain in both:
+        node.run("iptables", "-t", "nat", "-D", "PREROUTING", "-d", "10.99.0.1", "-j", chain)
+    web.apply(service("new", "web", clusterIP="10.96.0.41"))
+    assert ask(web.pod("client"), "10.96.0.41")["server"].startswith("web-")
+    web.delete("service/new")
+    assert len(chains()) == 1
+
+
+def test_a_plugin_that_refuses_is_told_and_tried_again(web: Cluster) -> None:
+    """The pod waits, its event says why; with the right configuration it comes up by itself."""
+    node = web.node("node-3")
+    good = node.network_list
+    node.network_list = read_network({"cniVersion": "1.0.0", "name": "broken", "plugins": [{"type": "nothing"}]})
+    web.apply(pod("late", nodeName="node-3"))
+    assert "ContainerCreating" in web.get("pods", "late")
+    assert "no plugin 'nothing' in /usr/lib/cni" in web.describe("pod/late")
+    node.network_list = good
+    eventually(lambda: "late" in web.pods, 5)
+    web.delete("pod/late")
+
+
+def test_a_rollout_replaces_pods_without_a_gap(web: Cluster) -> None:
+    """A changed template: new pods are up before the old ones end."""
+    before = set(web.pods)
+    changed = deployment("web", 3, env=[{"name": "VERSION", "value": "2"}])
+    assert str(web.apply(changed)) == "deployment.apps/web configured"
+    after = {name for name in web.pods if name.startswith("web-")}
+    assert len(after) == 3
+    assert not after & before
+    assert set(spread(web.pod("client"), "10.96.0.10", 60)) == after
+    web.apply(deployment("web", 1))
+    assert sum(name.startswith("web-") for name in web.pods) == 1
+    web.apply(deployment("web", 3))
+
+
+def test_the_mode_is_switched_on_a_live_cluster(web: Cluster) -> None:
+    """The new rules serve, and nothing of the old ones is left."""
+    mode = web.settings.proxy
+    other = {"iptables": "nftables", "nftables": "iptables"}[mode]
+    web.switch_proxy(other)
+    assert ask(web.pod("client"), "10.96.0.10")["server"].startswith("web-")
+    rules = web.node("node-1").run("nft", "list", "ruleset").stdout
+    assert ("table ip kube-proxy" in rules) == (other == "nftables")
+    assert ("KUBE-SVC-" in rules) == (other == "iptables")
+    web.switch_proxy(mode)
+    assert ask(web.pod("client"), "10.96.0.10")["server"].startswith("web-")
+
+
+def test_a_removed_node_takes_its_pods_elsewhere(web: Cluster) -> None:
+    """The Deployment has three pods afterwards, none of them there."""
+    web.remove_node("node-3")
+    assert "node-3" not in web.get("nodes", "-o", "name")
+    assert sum(name.startswith("web-") for name in web.pods) == 3
+    assert {each.node.name for each in web.pods.values()} == {"node-1", "node-2"}
+    assert set(spread(web.pod("client"), "10.96.0.10", 60)) == {name for name in web.pods if name.startswith("web-")}
+
+
+def test_two_clusters_in_one_program(web: Cluster) -> None:
+    """Same names, same addresses, and they know nothing of each other."""
+    with Cluster(nodes=1) as other:
+        other.apply([deployment("web", 1), service("web", clusterIP="10.96.0.10")])
+        assert ask(other.node("node-1"), "10.96.0.10")["server"] == "web-1"
+        assert other.pod("web-1").host.namespace.inode not in {each.host.namespace.inode for each in web.pods.values()}
+
+
+def test_more_than_a_hundred_endpoints_fill_several_slices() -> None:
+    """100 in a slice, as the real controller; an endpoint stays in the slice it is in."""
+    from netlab.kubernetes.endpoints import slices_of  # noqa: PLC0415 - pure, and only here
+
+    made = {
+        "metadata": {"name": "web", "namespace": "default", "uid": "1"},
+        "spec": {"ipFamilies": ["IPv4"], "ports": []},
+    }
+
+    def member(number: int) -> dict[str, Any]:
+        return {
+            "metadata": {"name": f"p{number}", "namespace": "default", "uid": str(number)},
+            "spec": {"containers": [], "nodeName": "node-1"},
+            "status": {"podIPs": [{"ip": f"10.0.{number // 250}.{number % 250 + 1}"}]},
+        }
+
+    pods = [member(number) for number in range(250)]
+    first = slices_of(made, pods, [], {})
+    assert [len(piece["endpoints"]) for piece in first] == [100, 100, 50]
+    second = slices_of(made, pods[50:], first, {})
+    assert [len(piece["endpoints"]) for piece in second] == [50, 100, 50]
+    assert second[1] is first[1]
+    assert second[2] is first[2]
+    third = slices_of(made, [*pods[50:], member(300)], second, {})
+    assert [len(piece["endpoints"]) for piece in third] == [51, 100, 50]
