@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jupyterlab import ROOT, Server, serve
+from lab_server import ROOT, Server, serve
 from playwright.sync_api import sync_playwright
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-from jupyterlab import ROOT, SHORT, Notebook, Server
+from lab_server import ROOT, SHORT, Notebook, Server
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
