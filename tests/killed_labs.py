@@ -47,9 +47,8 @@ def build() -> NoReturn:
         signal.pause()
 
 
-def kill_one(seed: int) -> dict[str, object]:
+def kill_one(seed: int, before: fingerprint.Fingerprint) -> dict[str, object]:
     """Start a child, kill it at the instant that the seed says, and return what differs when all should be gone."""
-    before = fingerprint.take()
     moment = random.Random(seed).uniform(0, LONGEST)  # noqa: S311 - chance, not secrecy
     child = os.fork()
     if child == 0:
@@ -75,8 +74,9 @@ def kill_one(seed: int) -> dict[str, object]:
 def main() -> None:
     """Kill one child for each seed given."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    before = fingerprint.take()
     for seed in sys.argv[1:]:
-        print(json.dumps(kill_one(int(seed))), flush=True)  # noqa: T201 - the answer to the test
+        print(json.dumps(kill_one(int(seed), before)), flush=True)  # noqa: T201 - the answer to the test
 
 
 if __name__ == "__main__":
