@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from netlab.course.values import Verdict, failed, passed
@@ -47,7 +48,7 @@ def follow(scene: Scene, client: str, destination: str, *, by: Sequence[str], ex
             _last_seen(journey, start.name), expected, "a capture where it was last seen, and one step further."
         )
     if journey.drop is not None:
-        return failed(_ended(journey.drop), expected, _look(journey.drop), str(journey))
+        return failed(_ended(journey, journey.drop), expected, _look(journey.drop), str(journey))
     if not journey.ok:
         return failed(
             f"no answer from {what} came back to {start.name}",
@@ -82,9 +83,14 @@ def _way(hosts: Sequence[str]) -> str:
     return " → ".join(hosts) or "nowhere"
 
 
-def _ended(drop: Drop) -> str:
+def _ended(journey: Journey, drop: Drop) -> str:
     packet = "the answer" if drop.leg == "reply" else "the packet"
-    return f"{packet} ended in {drop.host}: {drop.reason}"
+    text = f"{packet} ended in {drop.host}: {drop.reason}"
+    if drop.kind in {"rule", "reject", "policy"}:
+        # A filter sees other addresses than a user typed, once NAT has been at work.
+        here = [step.after for step in journey.steps if step.host == drop.host and step.leg == drop.leg and step.after]
+        text += f". There it went from {here[-1].from_text} to {here[-1].to_text}" if here else ""
+    return text
 
 
 def _last_seen(journey: Journey, client: str) -> str:
@@ -113,3 +119,14 @@ def next_hop(scene: Scene, role: str, destination: str) -> tuple[str | None, str
 def first_failure(*verdicts: Verdict) -> Verdict:
     """Return the first verdict that did not pass, or the last one; they were all asked for already."""
     return next((verdict for verdict in verdicts if not verdict.passed), verdicts[-1])
+
+
+def ask(scene: Scene, role: str, address: str, port: int | str, *, patience: float = 0.8) -> dict[str, object] | None:
+    """Return what the server at a port told a role over HTTP, or None if nothing came; ``patience`` in seconds."""
+    url = f"http://{address}:{port}/"
+    result = scene.host(role).run("curl", "-sS", "-m", str(patience), url, timeout=3)
+    try:
+        told = json.loads(result.stdout)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
