@@ -1,4 +1,4 @@
-"""Journeys against independent witnesses: tcpdump, tshark, and the rules' own counters, read apart from our code."""
+"""Journeys against independent witnesses: dumpcap, tshark, and the rules' own counters, read apart from our code."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,80 +20,101 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from netlab import Host, Lab
-    from netlab.kernel.process import Process
+    from netlab.journey.values import Step
 
 pytestmark = pytest.mark.kernel
 
 
-def watch(host: Host, interface: str, expression: str) -> Process:
-    """Start tcpdump on an interface, and wait until it listens; skip where it cannot run here."""
-    if shutil.which("tcpdump") is None:
-        pytest.skip("tcpdump")
-    # -Z root: it would change its user, which a user namespace of one user refuses.
-    process = host.popen("tcpdump", "-Z", "root", "-n", "-l", "-tt", "--immediate-mode", "-i", interface, expression)
-    assert process.stderr is not None
-    said = b""
-    while b"listening on" not in said:
-        chunk = os.read(process.stderr.fileno(), 4096)
-        if not chunk:
-            pytest.skip(f"tcpdump in a lab: {said.decode()}")
-        said += chunk
-    return process
+class Witness:
+    """A capture by dumpcap on one interface of a host, decoded by tshark: nothing of it is ours.
+
+    tcpdump itself cannot run as root of a lab: it changes its user, which a user namespace of one user refuses.
+    """
+
+    def __init__(self, host: Host, interface: str, folder: Path) -> None:
+        """Start, and wait until it listens; skip where there is no Wireshark."""
+        for tool in ("dumpcap", "tshark"):
+            if shutil.which(tool) is None:
+                pytest.skip(tool)
+        self.path = folder / f"{host.name}-{interface}.pcapng"
+        with self.path.open("wb") as file:
+            self.process = host.popen("dumpcap", "-i", interface, "-w", "-", stdout=file)
+        self.said = ""
+        self.await_words(r"File: -")
+
+    def await_words(self, pattern: str) -> str:
+        """Wait until it has said something; return the last group that fits."""
+        assert self.process.stderr is not None
+        while not (found := re.findall(pattern, self.said)):
+            chunk = os.read(self.process.stderr.fileno(), 4096)
+            if not chunk:
+                pytest.skip(f"dumpcap in a lab: {self.said}")
+            self.said += chunk.decode()
+        self.said = ""
+        return str(found[-1])
+
+    def await_packets(self, journey: Journey) -> None:
+        """Wait until it has taken all that the journey says has passed: it reads the kernel in batches."""
+        number = sum(f"{each.host}-{each.interface}.pcapng" == self.path.name for each in journey.packets)
+        assert number > 0
+        while int(self.await_words(r"Packets: (\d+) ")) < number:
+            continue
+
+    def fields(self, journey: Journey, expression: str, *names: str) -> list[list[str]]:
+        """End it; return some fields of the packets that fit, in order; of nested headers the outer one first."""
+        self.await_packets(journey)
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=10)
+        self.process.close()
+        command = ["tshark", "-r", str(self.path), "-d", "udp.port==8472,vxlan", "-Y", expression, "-T", "fields"]
+        for name in names:
+            command += ["-e", name]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return [line.split("\t") for line in result.stdout.splitlines()]
 
 
-def seen(process: Process) -> str:
-    """End tcpdump and return what it printed."""
-    time.sleep(0.1)  # tcpdump itself offers no word that it has caught up
-    process.terminate()
-    assert process.stdout is not None
-    text = process.stdout.read().decode()
-    process.close()
-    return str(text)
+_ENDS = ("ip.src", "tcp.srcport", "ip.dst", "tcp.dstport", "ip.ttl")
 
 
-def test_tcpdump_saw_the_same_packets(lab: Lab) -> None:
-    """On both sides of a router with NAT: the SYN has the addresses and ports that the journey names."""
+def test_a_capture_saw_the_same_packets(lab: Lab, tmp_path: Path) -> None:
+    """On both sides of a router with NAT, SYN and SYN-ACK have the addresses, ports and TTL that the journey names."""
     net = routed(lab)
     rule = ("-d", "10.96.0.10", "-p", "tcp", "--dport", "80", "-j", "DNAT", "--to-destination", "10.0.2.2:80")
     net.router.iptables("-t", "nat", "-A", "PREROUTING", *rule)
     net.router.iptables("-t", "nat", "-A", "POSTROUTING", "-o", "eth1", "-j", "MASQUERADE")
-    witnesses = {name: watch(net.router, name, "tcp[tcpflags] & tcp-syn != 0") for name in ("eth0", "eth1")}
+    witnesses = {name: Witness(net.router, name, tmp_path) for name in ("eth0", "eth1")}
     journey = net.client.trace("10.96.0.10", 80)
     assert journey.ok, journey
     for interface, witness in witnesses.items():
-        lines = re.findall(r"IP (\S+) > (\S+): Flags \[(S|S\.)\]", seen(witness))
         steps = [step for step in journey.steps if (step.host, step.interface) == ("router", interface)]
-        told = [
-            (_dotted(step.after.from_text), _dotted(step.after.to_text), "S" if step.packet == "SYN" else "S.")
-            for step in steps
-            if step.after is not None
-        ]
-        assert told == lines
+        told = [_ends(step) for step in steps]
+        assert len(told) == 2
+        assert told == witness.fields(journey, "tcp.flags.syn == 1", *_ENDS)
 
 
-def _dotted(endpoint: str) -> str:
-    """Return address and port as tcpdump writes them."""
-    return endpoint.replace(":", ".")
+def _ends(step: Step) -> list[str]:
+    header = step.after
+    assert header is not None
+    parts = (header.source, header.source_port, header.destination, header.destination_port, header.ttl)
+    return [str(part) for part in parts]
 
 
-def test_tcpdump_saw_the_tunnel(lab: Lab) -> None:
+def test_a_capture_saw_the_tunnel(lab: Lab, tmp_path: Path) -> None:
     """On the cable between two nodes: outer addresses, VXLAN number and inner addresses are the journey's."""
     net = tunnelled(lab)
-    # The filter looks at the outer packet only; tcpdump takes what is in it apart by itself.
-    witness = watch(net.nodes[0], "eth0", "udp port 8472")
+    witness = Witness(net.nodes[0], "eth0", tmp_path)
     journey = net.pods[0].trace("10.244.2.2", 80)
     assert journey.ok, journey
-    text = seen(witness)
-    wrapped = [
-        step for step in journey.steps if step.outer is not None and step.host == "node-1" and step.kind == "out"
-    ]
-    (step,) = wrapped
-    assert step.outer is not None
-    assert step.after is not None
-    assert str(step.outer.header.source) == "172.18.0.1"
-    assert step.outer.vni == 1
-    assert re.search(rf"IP 172\.18\.0\.1\.{step.outer.header.source_port} > 172\.18\.0\.2\.8472: OTV|VXLAN", text)
-    assert f"{_dotted(step.after.from_text)} > {_dotted(step.after.to_text)}: Flags [S]" in text
+    told = []
+    for step in journey.steps:
+        if step.host == "node-1" and step.interface == "eth0":
+            assert step.outer is not None
+            assert step.after is not None
+            outer = step.outer.header
+            pairs = ((outer.source, step.after.source), (outer.destination, step.after.destination))
+            told.append([*(f"{one},{other}" for one, other in pairs), str(outer.source_port), str(step.outer.vni)])
+    assert len(told) == 2
+    assert told == witness.fields(journey, "tcp.flags.syn == 1", "ip.src", "ip.dst", "udp.srcport", "vxlan.vni")
     assert journey.path == ("pod-1", "node-1", "node-2", "pod-2")
     assert journey.way_back == ("pod-2", "node-2", "node-1", "pod-1")
 
