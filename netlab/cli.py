@@ -18,6 +18,8 @@ from netlab.errors import LabError
 _MODULES = {
     "doctor": "netlab.doctor",
     "bench": "netlab.bench",
+    "demo": "netlab.demo",
+    "cni": "netlab.kubernetes.cni.cli",
     "proxy": "netlab.kubernetes.proxy.cli",
     "conformance": "netlab.kubernetes.conformance_cli",
     "course": "netlab.course.cli",

@@ -72,7 +72,6 @@ class Cluster:
         self._kubelet = Kubelet(lab, self.store, self.nodes, self._settle)
         self._servicing = Servicing(self.store, self.nodes, self.settings.proxy_config, self._machines.underlay.router)
         self._controllers = Controllers(self.store, self.nodes, self._kubelet, self._servicing)
-        lab.on_close(self._servicing.health.close)
         raise_file_limit()
         for number in range(nodes):
             self._add_node(f"node-{number + 1}")
@@ -166,6 +165,7 @@ class Cluster:
         with self.lock:
             if self._kubelet.look_after():
                 self._settle()
+            self._servicing.mend()
 
     def reconcile_network(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Bring the network of some nodes to what it should be; return what was changed, as commands by node."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from netlab.kubernetes.dataplane import NodeProxy
 from netlab.kubernetes.endpoints import CONTROLLER, MANAGED_BY, SERVICE_NAME, ZONE, slices_of
-from netlab.kubernetes.health import HealthPorts
 from netlab.kubernetes.load_balancers import LoadBalancers
 from netlab.kubernetes.proxy import Family, Field
+from netlab.kubernetes.proxy.metrics import Metrics
 from netlab.kubernetes.store import key_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ class Servicing:
         """Serve a cluster; ``config`` is its KubeProxyConfiguration."""
         self.store, self.nodes, self.config = store, nodes, config
         self.load_balancers = LoadBalancers(store, router)
-        self.health = HealthPorts()
 
     def reconcile(self, together: Callable[[Callable[[Any], object], Iterable[Any]], list[Any]]) -> None:
         """Bring all of it up to date; ``together`` does something for many side by side."""
@@ -44,7 +43,6 @@ class Servicing:
             proxy.update(fields, removed)
         together(NodeProxy.sync, proxies)
         self.load_balancers.announce(self.nodes.values())
-        self.health.serve(proxies)
 
     def write_slices(self) -> None:
         """Write the EndpointSlices of all Services with a selector; remove those whose Service is gone."""
@@ -81,26 +79,33 @@ class Servicing:
     # -- the proxies ---------------------------------------------------------------------
 
     def equip(self, node: Node) -> None:
-        """Give a node its proxies, with all the objects there are."""
+        """Give a node its proxies, with all the objects there are; the first one answers for both at their ports."""
         data = self.store.get_node(node.name)
-        config = {**self.config, "hostnameOverride": node.name}
-        node.proxies = [NodeProxy(node.host, config, data, _FAMILIES[version]) for version in node.addresses]
         objects = [*self.store.all("Service"), *self.store.all("EndpointSlice")]
-        for proxy in node.proxies:
+        metrics = Metrics()
+        for version in node.addresses:
+            config = {**self.config, "hostnameOverride": node.name, "family": _FAMILIES[version]}
+            proxy = NodeProxy(node.host, config, data, None if node.proxies else metrics)
             proxy.update([Field(each, str(key_of(each))) for each in objects], [])
+            node.proxies.append(proxy)
 
     def switch(self, config: dict[str, Any]) -> None:
         """Change the proxies' configuration on the live cluster: the new rules come, then the old ones go."""
-        self.config = config
+        before, self.config = self.config, config
         for node in self.nodes.values():
-            old = node.proxies
-            self.equip(node)
-            if not node.ready:
-                continue
-            for before, after in zip(old, node.proxies, strict=True):
-                if before.mode == after.mode:
-                    before.clean()
-                    after.sync()
-                else:
-                    after.sync()
-                    before.clean()
+            if {**before, "mode": ""} == {**config, "mode": ""}:
+                for proxy in node.proxies:
+                    proxy.applier.mode = config["mode"]
+            else:
+                for proxy in node.proxies:
+                    proxy.clean()
+                node.proxies.clear()
+                self.equip(node)
+            for proxy in node.proxies if node.ready else ():
+                proxy.sync()
+
+    def mend(self) -> None:
+        """Mend rules that somebody has broken, and delete what had to wait for it; a look costs next to nothing."""
+        for node in self.nodes.values():
+            for proxy in node.proxies if node.ready else ():
+                proxy.sync()

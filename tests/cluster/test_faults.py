@@ -98,6 +98,24 @@ def test_a_rule_in_the_way_is_survived(web: Cluster) -> None:
     assert len(chains()) == 1
 
 
+def test_flushed_rules_come_back(web: Cluster) -> None:
+    """A learner empties a chain of the proxy: within a second or so it is written again."""
+    node = web.node("node-1")
+    if web.settings.proxy == "iptables":
+        node.run("iptables", "-t", "nat", "-F", "KUBE-SERVICES", check=True)
+    else:
+        node.run("nft", "delete", "table", "ip", "kube-proxy", check=True)
+    eventually(lambda: web.pod("client").run("curl", "-s", "-m", "1", "http://10.96.0.10/").ok, 5)
+
+
+def test_a_node_counts_its_syncs(web: Cluster) -> None:
+    """Under kube-proxy's own names, at its own port."""
+    node = web.node("node-1")
+    answer = node.run("curl", "-s", "-m", "2", "http://127.0.0.1:10249/metrics").stdout
+    assert "kubeproxy_sync_proxy_rules_duration_seconds_count" in answer
+    assert node.run("curl", "-s", "-m", "2", "http://127.0.0.1:10249/proxyMode").stdout == web.settings.proxy
+
+
 def test_a_plugin_that_refuses_is_told_and_tried_again(web: Cluster) -> None:
     """The pod waits, its event says why; with the right configuration it comes up by itself."""
     node = web.node("node-3")

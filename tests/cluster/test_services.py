@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cluster_tools import ask, deployment, pod, service, spread
+from cluster_tools import ask, deployment, eventually, pod, service, spread
 
 from netlab import Cluster
 from netlab.kubernetes.manifests import InvalidManifestError
@@ -217,7 +217,12 @@ def test_rules_are_those_of_a_fresh_cluster_after_all_is_deleted(web: Cluster) -
     mode = web.settings.proxy
     with Cluster(nodes=3, proxy=mode) as fresh:
         for name in web.nodes:
-            assert rules(web, name) == rules(fresh, name)
+            assert_same(web, fresh, name)
+
+
+def assert_same(cluster: Cluster, fresh: Cluster, node: str) -> None:
+    """Wait for it: in nftables mode chains are emptied first, and deleted a second later."""
+    eventually(lambda: rules(cluster, node) == rules(fresh, node))
 
 
 def rules(cluster: Cluster, node: str) -> list[str]:
