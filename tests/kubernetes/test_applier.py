@@ -11,9 +11,10 @@ import pytest
 from proxy_objects import Maker
 
 from netlab.errors import CommandError, InvalidInputError
-from netlab.kubernetes.proxy import Family, Inventory, LocalDetector, Settings, as_document
+from netlab.kubernetes.proxy import Family, Inventory, LocalDetector, Settings, as_document, iptables
 from netlab.kubernetes.proxy.applier import Applier
 from netlab.kubernetes.proxy.backends import SWEEP_AFTER
+from netlab.kubernetes.proxy.iptables_first import first_parts
 from netlab.kubernetes.rulesets import read_listing, read_tables
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def objects(number: int, pods: int = 3, **spec: Any) -> list[Any]:
         "kind": "EndpointSlice",
         "addressType": "IPv4",
         "metadata": {"name": f"{name}-1", "labels": labels},
-        "endpoints": [{"addresses": [f"10.1.{number}.{pod + 1}"], "nodeName": "node"} for pod in range(pods)],
+        "endpoints": [
+            {"addresses": [f"10.{number >> 8}.{number & 255}.{pod + 1}"], "nodeName": "node"} for pod in range(pods)
+        ],
         "ports": [{"port": 8080, "protocol": ports[0]["protocol"]}],
     }
     return [as_document(service), as_document(piece)]
@@ -319,8 +322,8 @@ def test_metrics_have_the_names_that_dashboards_know(node: Host) -> None:
 
 def test_udp_connections_to_gone_endpoints_are_forgotten(applier: Applier, node: Host) -> None:
     """A client that goes on sending from one port reaches the endpoint that is left."""
-    node.add_address("lo", "10.1.1.1/32")
-    node.add_address("lo", "10.1.1.2/32")
+    node.add_address("lo", "10.0.1.1/32")
+    node.add_address("lo", "10.0.1.2/32")
     node.add_address("lo", "10.9.9.9/32")
     node.add_route("default", interface="lo")
     wanted = Inventory.empty(FOUR)
@@ -333,7 +336,7 @@ def test_udp_connections_to_gone_endpoints_are_forgotten(applier: Applier, node:
             applier.sync(wanted.update(objects(1, 2, protocol="UDP")))
             client.send(b"first")
             first = json.loads(client.recv(4096))["server_address"]
-            left = next(place for place in ("10.1.1.1", "10.1.1.2") if place != first)
+            left = next(place for place in ("10.0.1.1", "10.0.1.2") if place != first)
             changed = objects(1, 2, protocol="UDP")
             changed[1].value["endpoints"] = [{"addresses": [left]}]
             done = applier.sync(wanted.update(changed))
@@ -351,3 +354,35 @@ def test_switching_off_does_not_stumble_over_a_rule_in_the_way(node: Host) -> No
     saved = node.run("iptables-save").stdout
     left = [line for line in saved.splitlines() if "KUBE" in line and "KUBE-FIREWALL" not in line]
     assert left == [":KUBE-MARK-MASQ - [0:0]", "-A PREROUTING -p tcp -m tcp --dport 7 -j KUBE-MARK-MASQ"]
+
+
+@pytest.mark.parametrize("settings", [FOUR, SIX], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("size", [7, 1000])
+def test_a_first_sync_in_small_transactions_gives_the_same_rules(node: Host, settings: Settings, size: int) -> None:
+    """However small they are, in the end each chain holds what one transaction would give it."""
+    family = settings.family.name.lower()
+    maker = Maker(5, settings.family)
+    state = Inventory.empty(settings).update([as_document(item) for _ in range(4) for item in maker.objects()]).state
+    ruleset = iptables.build(state)
+    saved = []
+    for text in (iptables.first(ruleset), "".join(first_parts(ruleset, size))):
+        node.nft("flush ruleset")
+        node.restore_iptables(text, family=family, flush=False)
+        chains = read_tables(node.run("iptables-save" if family == "ipv4" else "ip6tables-save").stdout).chains
+        saved.append(chains)
+    assert saved[0] == saved[1]
+    assert len(saved[0]) > 30
+
+
+def test_a_thousand_services_fit_an_ordinary_lab(applier: Applier, node: Host) -> None:
+    """Where a transaction may not be large there are several; nothing is lost between them."""
+    wanted = inventory(*range(1000))
+    assert applier.sync(wanted).kind == "full"
+    assert applier.sync(wanted.update(objects(500, 4))).kind == "partial"
+    if applier.mode == "iptables":
+        chains = read_tables(node.run("iptables-save", "-t", "nat").stdout).chains
+        assert len(chains["nat", "KUBE-SERVICES"]) == 1001
+        assert sum(chain.startswith("KUBE-SEP-") for _, chain in chains) == 3001
+    else:
+        listed: Any = rules(node, "nftables")
+        assert sum(" : goto service-" in line for line in listed["map service-ips {"]) == 1000

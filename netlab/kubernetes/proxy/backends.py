@@ -5,17 +5,16 @@ They keep the ruleset that was loaded last, and write the way from there to the 
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from netlab.errors import CommandError
-from netlab.kernel.process import run
 from netlab.kubernetes.proxy import iptables, nftables
-from netlab.kubernetes.proxy.batches import FIRST, RULES, split_iptables, split_nft, split_tables
+from netlab.kubernetes.proxy.batches import CHARACTERS, FIRST, RULES, split_iptables, split_nft, split_tables
+from netlab.kubernetes.proxy.iptables_first import first_parts
 from netlab.kubernetes.proxy.iptables_fixed import CANARY, OWN_PREFIXES, SHARED_CHAINS
 from netlab.kubernetes.proxy.iptables_saved import read_saved
+from netlab.kubernetes.proxy.loading import NFT, Pieces, load, load_file, rules_file
 from netlab.kubernetes.proxy.model import Family
 from netlab.kubernetes.proxy.nftables_script import FIXED_CHAINS, TABLE
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from netlab.host import Host
     from netlab.kubernetes.proxy.model import State
 
-_LINE = re.compile(r"\bline:? (\d+)")
-_CHUNK = 1 << 20
 #: Chains are deleted this many seconds after they were emptied.
 SWEEP_AFTER = 1.0
 
@@ -73,6 +70,7 @@ class IptablesBackend:
         self.rules: iptables.Ruleset | None = None
         self._host = host
         self._tool = "iptables" if family is Family.IPV4 else "ip6tables"
+        self._command = (f"{self._tool}-restore", "--noflush", "-w")
         #: Chains that should go, and that somebody else's rule leads to.
         self._stuck: list[str] = []
 
@@ -83,7 +81,8 @@ class IptablesBackend:
         self.rules, self._stuck = None, []
         there = saved.chains.get("nat", ())
         if not saved.chains:
-            self._load(iptables.first(new), FIRST)
+            size = FIRST if self._host.namespace.sandbox.privileged else RULES
+            load(self._host, self._command, first_parts(new, size))
             warnings: list[str] = []
         else:
             batch = 0 if saved.jumps else FIRST
@@ -157,7 +156,7 @@ class IptablesBackend:
         An ordinary user's lab allows a few hundred.
         """
         size = batch if self._host.namespace.sandbox.privileged else RULES
-        load(self._host, (f"{self._tool}-restore", "--noflush", "-w"), split_iptables(text, size) if size else text)
+        load(self._host, self._command, [split_iptables(text, size) if size else text])
 
 
 class NftablesBackend:
@@ -178,7 +177,15 @@ class NftablesBackend:
         """Replace the table; return sentences on what had to be left out."""
         new = nftables.build(state, self.rules)
         self.rules = None
-        self._load(nftables.first(new) if fresh else nftables.replace(new))
+        if not fresh:
+            self._load(nftables.replace(new))
+        elif self._host.namespace.sandbox.privileged:
+            with rules_file() as file:
+                nftables.write_first(new, file)
+                load_file(self._host, NFT, file)
+        else:
+            with Pieces(self._host, NFT, CHARACTERS) as pieces:
+                nftables.write_first(new, pieces)
         self._pending = {}
         self.rules = new
         return list(new.warnings)
@@ -221,33 +228,10 @@ class NftablesBackend:
     def _load(self, script: str) -> None:
         scripts = [script] if self._host.namespace.sandbox.privileged else split_nft(script)
         for part in scripts:
-            load(self._host, ("nft", "-f", "-"), part)
+            load(self._host, NFT, [part])
 
 
 BACKENDS: dict[str, type[IptablesBackend | NftablesBackend]] = {
     "iptables": IptablesBackend,
     "nftables": NftablesBackend,
 }
-
-
-def load(host: Host, command: tuple[str, ...], text: str) -> None:
-    """Run a command with a text, of any length, as its standard input; raises CommandError with the line it names."""
-    # In a file: a pipe would take a large text in pieces of 4 KiB.
-    with os.fdopen(os.memfd_create("rules"), "w+b") as file:
-        for start in range(0, len(text), _CHUNK):
-            file.write(text[start : start + _CHUNK].encode())
-        file.seek(0)
-        result = run(host.popen(*command, stdin=file))
-    if result.ok:
-        return
-    words = result.stderr.strip()
-    match = _LINE.search(words)
-    lines = text.splitlines()
-    if match and command[0] != "nft" and 0 < int(match[1]) <= len(lines):
-        words += f" [{lines[int(match[1]) - 1]}]"
-    raise CommandError(
-        f"{' '.join(command)} failed in {host.name}: {words}",
-        returncode=result.returncode,
-        stdout=result.stdout,
-        stderr=result.stderr,
-    )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RULES = 200
 FIRST = 1000
 LINES = 500
+#: How long a piece of an nft script may be that is nothing but rules: each becomes three or more messages.
+CHARACTERS = 30_000
 
 # Chains in the order of who leads to whom: the first lead to none of the others.
 _IPTABLES_ORDER = (
@@ -57,6 +59,11 @@ def split_nft(script: str, lines: int = LINES) -> list[str]:
     if any(" add set " in f" {line}" and _name(line) in names for line in found if "/" in line):
         return [script]  # a set is made anew: that needs the chains that use it emptied in the same transaction
     return ["".join(batch) for batch in _pack(_nft_units(found), lines)]
+
+
+def by_reach(chains: Iterable[str]) -> list[str]:
+    """Return iptables chains sorted such that each comes after those that it leads to."""
+    return sorted(chains, key=lambda chain: _place(chain, _IPTABLES_ORDER))
 
 
 def split_tables(text: str) -> Iterator[tuple[str, list[str]]]:

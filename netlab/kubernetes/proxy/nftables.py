@@ -9,6 +9,7 @@ Source: setupNFTables and syncProxyRules in pkg/proxy/nftables/proxier.go, and c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from netlab.kubernetes.proxy.model import Family
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from netlab.kubernetes.proxy.model import State
+    from netlab.kubernetes.proxy.nftables_script import Writer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,14 +51,24 @@ def build(state: State, previous: Ruleset | None = None) -> Ruleset:
     # Two Services may claim one address and port; a map holds it once, and the last one has it.
     elements: dict[str, dict[str, str]] = {container: {} for container in (*SETS, *MAPS)}
     for fragment in fragments.values():
-        for container, pairs in fragment.elements.items():
-            elements[container].update(pairs)
+        for container, key, rest in fragment.elements:
+            elements[container][key] = rest
     return Ruleset(state, fragments, elements)
 
 
 def first(rules: Ruleset) -> str:
     """Return the script of a first sync, on a node that does not have the table yet."""
-    nft = Script(rules.state.settings)
+    out = StringIO()
+    write_first(rules, out)
+    return out.getvalue()
+
+
+def write_first(rules: Ruleset, out: Writer) -> None:
+    """Write the script of a first sync into a file: for a large cluster it need not be in memory.
+
+    Each line may also be loaded for itself, in this order: the elements that lead to chains come after their rules.
+    """
+    nft = Script(rules.state.settings, out)
     for warning in rules.warnings:
         nft.say(f"# {warning}")
     set_up(nft)
@@ -70,7 +82,6 @@ def first(rules: Ruleset) -> str:
             nft.add_rules(chain, chain_rules)
     for container, pairs in rules.elements.items():
         nft.add_elements(container, pairs)
-    return nft.text()
 
 
 def replace(rules: Ruleset) -> str:
@@ -90,7 +101,8 @@ def partial(old: Ruleset, new: Ruleset) -> str:
     """
     if old.state.settings != new.state.settings:
         return replace(new)
-    nft = Script(new.state.settings)
+    out = StringIO()
+    nft = Script(new.state.settings, out)
     names = _changed(old, new)
     before, after = _chains(old, names), _chains(new, names)
     old_sets, new_sets = _affinity(old, names), _affinity(new, names)
@@ -114,7 +126,7 @@ def partial(old: Ruleset, new: Ruleset) -> str:
     for container, pairs in new.elements.items():
         if pairs != old.elements[container]:
             nft.change_elements(container, old.elements[container], pairs)
-    return nft.text()
+    return out.getvalue()
 
 
 def sweep(old: Ruleset, new: Ruleset) -> str:

@@ -29,6 +29,8 @@ SETS = (CLUSTER_IPS, HAIRPINS)
 MAPS = (SERVICE_IPS, NODE_PORTS, FIREWALL_IPS, NO_SERVICE, NO_NODE_PORT)
 REJECT = "goto reject-chain"
 
+_NO_AFFINITY: dict[str, int] = {}
+
 # nft refuses a longer comment, and with it the whole transaction: every Service on the node would stop changing.
 _LONGEST_COMMENT = 128
 
@@ -37,12 +39,13 @@ _LONGEST_COMMENT = 128
 class Fragment:
     """What one Service puts into the table.
 
-    ``elements`` maps a set or a map to its keys; each key to what follows it: nothing in a set, ``: verdict`` in a map,
-    with a comment in some. ``chains`` maps a chain to its rules, ``affinity`` a set of clients to its time-out in
-    seconds. ``warnings`` are sentences on what had to be left out.
+    ``elements`` are triples: a set or a map, a key in it, and what follows the key: nothing in a set, ``: verdict`` in
+    a map, with a comment in some. ``chains`` maps a chain to its rules, ``affinity`` a set of clients to its time-out
+    in seconds. ``warnings`` are sentences on what had to be left out.
     """
 
-    elements: dict[str, dict[str, str]]
+    # Triples and not dicts: in a large cluster those would be most of what this takes.
+    elements: tuple[tuple[str, str, str], ...]
     chains: dict[str, tuple[str, ...]]
     affinity: dict[str, int]
     warnings: tuple[str, ...] = ()
@@ -71,7 +74,8 @@ def write_service(view: ServiceView, settings: Settings) -> Fragment:
     for backend in view.backends:
         _Writer(backend, settings, draft).write()
     chains = {chain: tuple(rules) for chain, rules in draft.chains.items()}
-    return Fragment(draft.elements, chains, draft.affinity, tuple(draft.warnings))
+    elements = tuple((name, key, rest) for name, pairs in draft.elements.items() for key, rest in pairs.items())
+    return Fragment(elements, chains, draft.affinity or _NO_AFFINITY, tuple(draft.warnings))
 
 
 def masquerade(settings: Settings) -> str:

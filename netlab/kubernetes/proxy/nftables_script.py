@@ -5,8 +5,7 @@ Source: setupNFTables in pkg/proxy/nftables/proxier.go.
 
 from __future__ import annotations
 
-from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from netlab.kubernetes.proxy.nftables_rules import (
     CLUSTER_IPS,
@@ -69,19 +68,22 @@ _COMMENTS = {
 }
 
 
-class Script:
-    """Lines of an nft script for one table."""
+class Writer(Protocol):
+    """What a script is written into: a file, or something like it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def write(self, text: str, /) -> object:
+        """Take some of the text."""
+
+
+class Script:
+    """Writes lines of an nft script for one table."""
+
+    def __init__(self, settings: Settings, out: Writer) -> None:
         self.settings = settings
         self.word = ip_word(settings)
         self.address_type = "ipv4_addr" if self.word == "ip" else "ipv6_addr"
         self.table = f"{self.word} {TABLE}"
-        self._out = StringIO()
-
-    def text(self) -> str:
-        """Return the script."""
-        return self._out.getvalue()
+        self._out = out
 
     def say(self, *lines: str) -> None:
         """Add lines."""
