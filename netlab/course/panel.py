@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import html
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
 from netlab.course.catalogue import find
 from netlab.course.task import Task
 from netlab.course.values import BreakFix, Exercise, Verdict
+from netlab.course.widget import STATIC, CourseWidget
 from netlab.errors import InvalidInputError, LabError
-from netlab.view import theme
-from netlab.view.notebook import Weak, in_kernel
+from netlab.view.notebook import Weak
 
 if TYPE_CHECKING:
     from netlab.host import Host
     from netlab.lab import Lab
 
-_STATIC = Path(__file__).with_name("static")
 _TOLD = ("passed", "saw", "expected", "look", "word", "story", "journey")
 #: The exercises of this notebook that are open, by their key: a cell that runs again replaces its own.
 _open: dict[str, Panel] = {}
 
 
-class Panel(anywidget.AnyWidget):
+class Panel(CourseWidget):
     """An exercise at which the reader works; made by `exercise` and `break_it`.
 
     `check`, `hint`, `solution`, `solve` and `reset` do what the buttons do. An attribute with the name of a role, such
     as ``task.client``, is the name of that host, for use in ``%%host {task.client}``.
     """
 
-    _esm = (_STATIC / "panel.js").read_text("utf-8")
-    _css = (_STATIC / "course.css").read_text("utf-8") + theme.live_css()
+    _esm = (STATIC / "panel.js").read_text("utf-8")
     heading = traitlets.Unicode().tag(sync=True)
     goal = traitlets.Unicode().tag(sync=True)
     hosts: Any = traitlets.List(help="[role, command that opens a terminal there] of each host").tag(sync=True)
@@ -49,11 +45,6 @@ class Panel(anywidget.AnyWidget):
         self._task = task
         self._show()
         self.on_msg(Weak(self._answer))
-
-    def open(self) -> None:
-        """Open the line to the browser; outside of a notebook there is none."""
-        if in_kernel():
-            super().open()
 
     def __getattr__(self, name: str) -> Any:
         """Return the name of the host that plays a role."""
@@ -144,13 +135,11 @@ class Panel(anywidget.AnyWidget):
         """Return what it is, in a few words."""
         return f"<Exercise {self._task.spec.key}>"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**kwargs)
-        text = {"text/plain": str(self), "text/html": _static(self)}
-        if bundle is None:
-            return text
-        data, metadata = bundle
-        return {**text, **data, "text/plain": str(self)}, metadata
+    def still(self) -> str:
+        """Return the goal, and how to open terminals."""
+        goal = "".join(f"<p>{html.escape(part)}</p>" for part in self.goal.split("\n\n"))
+        hosts = "".join(f"<li>{html.escape(role)}: <code>{html.escape(line)}</code></li>" for role, line in self.hosts)
+        return f"<section><p><strong>{html.escape(self.heading)}</strong></p>{goal}<ul>{hosts}</ul></section>"
 
 
 class Folded:
@@ -166,13 +155,6 @@ class Folded:
 
     def _repr_html_(self) -> str:
         return f"<details><summary>{html.escape(self.summary)}</summary><pre>{html.escape(self.text)}</pre></details>"
-
-
-def _static(panel: Panel) -> str:
-    """Return the panel as it is kept in a saved notebook."""
-    goal = "".join(f"<p>{html.escape(part)}</p>" for part in panel.goal.split("\n\n"))
-    hosts = "".join(f"<li>{html.escape(role)}: <code>{html.escape(line)}</code></li>" for role, line in panel.hosts)
-    return f"<section><p><strong>{html.escape(panel.heading)}</strong></p>{goal}<ul>{hosts}</ul></section>"
 
 
 def exercise(key: str, *, seed: str | None = None) -> Panel:

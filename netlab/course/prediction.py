@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import html
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
 from netlab.course import records
 from netlab.course.catalogue import check_key
+from netlab.course.widget import STATIC, CourseWidget
 from netlab.errors import InvalidInputError
-from netlab.view import theme
-from netlab.view.notebook import Weak, in_kernel
+from netlab.view.notebook import Weak
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_STATIC = Path(__file__).with_name("static")
 _NONE = "nothing yet: you made no prediction"
 
 
-class Prediction(anywidget.AnyWidget):
+class Prediction(CourseWidget):
     """A question that waits for nobody; made by `predict`. `decide` shows answer and outcome side by side."""
 
-    _esm = (_STATIC / "predict.js").read_text("utf-8")
-    _css = (_STATIC / "course.css").read_text("utf-8") + theme.live_css()
+    _esm = (STATIC / "predict.js").read_text("utf-8")
     question = traitlets.Unicode().tag(sync=True)
     kind = traitlets.Unicode(help="options, number or order").tag(sync=True)
     choices: Any = traitlets.List(help="the options, or what is to be put in order").tag(sync=True)
@@ -41,11 +37,6 @@ class Prediction(anywidget.AnyWidget):
         known = kept.get("answer") if kept.get("question") == question else None
         super().__init__(question=question, kind=kind, choices=list(choices), unit=unit, answer=known)
         self.on_msg(Weak(self._receive))
-
-    def open(self) -> None:
-        """Open the line to the browser; outside of a notebook there is none."""
-        if in_kernel():
-            super().open()
 
     def commit(self, answer: str | float | Sequence[str]) -> Prediction:
         """Commit to an answer, as the button does; raises InvalidInputError if it is not offered, or too late."""
@@ -93,15 +84,10 @@ class Prediction(anywidget.AnyWidget):
         """Return what it is, in a few words."""
         return f"<Prediction {self._key}: {self.answer if self.answer is not None else 'open'}>"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**kwargs)
+    def still(self) -> str:
+        """Return the question and its options."""
         items = "".join(f"<li>{html.escape(choice)}</li>" for choice in self.choices)
-        still = f"<section><p><strong>{html.escape(self.question)}</strong></p><ul>{items}</ul></section>"
-        text = {"text/plain": str(self), "text/html": still}
-        if bundle is None:
-            return text
-        data, metadata = bundle
-        return {**text, **data, "text/plain": str(self)}, metadata
+        return f"<section><p><strong>{html.escape(self.question)}</strong></p><ul>{items}</ul></section>"
 
 
 class Outcome:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 VERSION = 1
+_DRAFT = ".progress-"
 #: Seconds: a longer pause between two actions is not counted as time spent on a chapter.
 _PAUSE = 600
 
@@ -89,10 +90,13 @@ class Store:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # Nobody else writes now: what lies here is of one that was ended while it wrote.
+            for left in self.path.parent.glob(f"{_DRAFT}*"):
+                left.unlink()
             yield
 
     def _replace(self, record: dict[str, Any]) -> None:
-        handle, name = tempfile.mkstemp(prefix=".progress-", dir=self.path.parent)
+        handle, name = tempfile.mkstemp(prefix=_DRAFT, dir=self.path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 json.dump(record, stream, indent=2, ensure_ascii=False, sort_keys=True)
