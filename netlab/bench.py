@@ -55,6 +55,21 @@ def services(
     show("Services with three endpoints each", figures, as_json=as_json)
 
 
+@app.command()
+def see(
+    services: Annotated[int, typer.Option(min=1, max=1000, help="How many Services each node has rules for.")] = 100,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="How often the packet is followed.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Follow a packet over three nodes to the pod behind a Service."""
+    from netlab.benches.see import measure  # noqa: PLC0415 - only this command needs it
+
+    console = Console(stderr=True)
+    with console.status("measuring…") as status:
+        figures = list(measure(services, rounds, lambda what: status.update(f"measuring {what}…")))
+    show(f"Seeing: {services} Services, {rounds} rounds", figures, as_json=as_json)
+
+
 def show(title: str, figures: list[Figure], *, as_json: bool) -> None:
     """Print figures as a table or as JSON."""
     if as_json:

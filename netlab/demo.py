@@ -31,18 +31,20 @@ def journey(
     from netlab.lab import Lab  # noqa: PLC0415 - only this command needs it
 
     pace = 0.0 if fast or not sys.stdout.isatty() else PACE
-    with Lab("journey") as lab:
-        with build(lab):
-            say("client (192.168.1.2) sits behind gateway, which hides it (MASQUERADE).", pace)
-            say("router has a service address, 10.96.0.10:80, which leads to server (10.0.2.2:8080): DNAT.\n", pace)
-            found = lab.trace("client", "10.96.0.10", 80)
-            say(str(found), pace)
-            if pcap:
-                say(f"\nThe packets, with the rules they met as comments: {found.pcap(pcap)}", pace)
-            rule = ("FORWARD", "-p", "tcp", "--dport", "8080", "-j", "DROP")
-            say(f"\nNow router gets one rule more: iptables -I {' '.join(rule)}\n", pace)
-            lab.host("router").iptables("-I", *rule)
-            say(str(lab.trace("client", "10.96.0.10", 80, timeout=0.5)), pace)
+    with Lab("journey") as lab, build(lab):
+        say("client (192.168.1.2) sits behind gateway, which hides it (MASQUERADE).", pace)
+        say("router has a service address, 10.96.0.10:80, which leads to server (10.0.2.2:8080): DNAT.", pace)
+        say("", pace)
+        found = lab.trace("client", "10.96.0.10", 80)
+        say(str(found), pace)
+        if pcap:
+            say("", pace)
+            say(f"The packets, with the rules they met as comments: {found.pcap(pcap)}", pace)
+        rule = ("FORWARD", "-p", "tcp", "--dport", "8080", "-j", "DROP")
+        for line in ("", f"Now router gets one rule more: iptables -I {' '.join(rule)}", ""):
+            say(line, pace)
+        lab.host("router").iptables("-I", *rule)
+        say(str(lab.trace("client", "10.96.0.10", 80, timeout=0.5)), pace)
 
 
 def build(lab: Lab) -> Server:
