@@ -155,6 +155,7 @@ def test_directory_that_is_no_environment_is_left_alone(checkout: Checkout) -> N
     assert precious.read_text() == "years of work"
 
 
+@pytest.mark.kernel  # so that an ordinary user runs it too: root may write everywhere
 def test_second_user_of_a_checkout_gets_an_environment_of_their_own(checkout: Checkout) -> None:
     """What another user made is used while it fits, and never overwritten."""
     if os.geteuid() == 0:
