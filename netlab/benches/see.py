@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netlab.benches.measure import Figure, at_most
 from netlab.errors import LabError
@@ -68,13 +68,16 @@ def _rules(services: int, node: int) -> str:
     settings = Settings(
         Family.IPV4, f"node-{node}", f"172.18.0.{node}", detector=LocalDetector("source", "10.244.0.0/16")
     )
-    documents = []
+    documents: list[dict[str, Any]] = []
     for number in range(services):
         name = f"web-{number}"
-        spec = {"clusterIP": f"10.96.{number // 200}.{number % 200 + 10}", "ports": [{"port": 80, "targetPort": 8080}]}
-        metadata = {"name": name, "namespace": "default"}
+        spec: dict[str, Any] = {
+            "clusterIP": f"10.96.{number // 200}.{number % 200 + 10}",
+            "ports": [{"port": 80, "targetPort": 8080}],
+        }
+        metadata: dict[str, Any] = {"name": name, "namespace": "default"}
         documents.append({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
-        endpoints = [
+        endpoints: list[dict[str, Any]] = [
             {"addresses": [f"10.244.{NODES}.{place + 2}"], "conditions": {"ready": True}} for place in range(PODS)
         ]
         documents.append(
