@@ -35,14 +35,15 @@ HOUSE = (
     ("kubernetes",),
     ("course",),
     ("attach", "probes", "benches", "magics"),
-    ("cli", "bench", "doctor"),
+    ("demo", "bench", "doctor"),
+    ("cli",),
     ("__main__",),
 )
 #: Methods that hand over to a part above them, and look it up only when they are called.
 HANDED_UP = {("lab", "view"), ("lab", "journey"), ("host", "view"), ("netlab", "magics")}
 
 #: What belongs to the machine on which the project was written, and not to the project.
-FOREIGN = re.compile(r"/work/|/opt/nl\b|/root/|/home/(?!learner)\w+|r-seed-|issues show|\bSeed [0-9a-f]{6,}")
+FOREIGN = re.compile(r"/work/|/opt/nl\b|/root/|/home/(?!learner|reader)\w+|r-seed-|issues show|\bSeed [0-9a-f]{6,}")
 RECORDINGS = re.compile(r"\.\./shared(?!/conformance)")
 
 
