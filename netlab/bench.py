@@ -47,12 +47,14 @@ def services(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Sync 100 to 10,000 Services with three endpoints each, in both modes, and connect to the last one."""
-    from netlab.benches.services import measure, sizes  # noqa: PLC0415 - only this command needs it
+    from netlab.benches.services import measure, plot, sizes  # noqa: PLC0415 - only this command needs it
 
     console = Console(stderr=True)
     with console.status("measuring…") as status:
         figures = list(measure(sizes(quick=quick), rounds, lambda what: status.update(f"measuring {what}…")))
     show("Services with three endpoints each", figures, as_json=as_json)
+    if not as_json:
+        print(plot(figures))
 
 
 @app.command()

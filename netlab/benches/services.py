@@ -156,6 +156,16 @@ def _memory(mode: str, inventory: Inventory, *, privileged: bool) -> Figure:
     return Figure(what, "×", (peak / length,), "≤ 3 ×", peak <= 3 * length)
 
 
+def plot(figures: Sequence[Figure]) -> str:
+    """Draw what a connection pays as bars, one line for each mode and number of Services."""
+    found = [figure for figure in figures if figure.median is not None and figure.unit == "µs"]
+    widest = max((figure.median or 0 for figure in found), default=1)
+    return "\n".join(
+        f"{figure.what:<48} {figure.median or 0:>6.0f} µs  {'█' * max(1, round(40 * (figure.median or 0) / widest))}"
+        for figure in found
+    )
+
+
 # -- connections -------------------------------------------------------------------
 
 
