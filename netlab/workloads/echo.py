@@ -6,8 +6,6 @@ starts fast under any interpreter.
 
 from __future__ import annotations
 
-import argparse
-import ipaddress
 import json
 import os
 import signal
@@ -15,14 +13,16 @@ import socket
 import socketserver
 import struct
 import sys
-import traceback
-from http.server import BaseHTTPRequestHandler
+import time
 from typing import Any
 
 IP_PKTINFO = 8  # linux/in.h; Python has no name for it before 3.12
 #: struct in_pktinfo: interface, local address, destination in the header. struct in6_pktinfo: address, interface.
 IN_PKTINFO, IN6_PKTINFO = struct.Struct("=i4s4s"), struct.Struct("=16si")
 LARGEST_DATAGRAM = 65535
+LINK_LOCAL = 0x80  # the second byte of fe80::/10, as far as it counts (RFC 4291)
+#: What a request may have at most, and what its first line has: method, path, version.
+LONGEST_LINE, MOST_HEADERS, REQUEST_WORDS = 65536, 100, 3
 
 
 def plain(address: str) -> str:
@@ -30,17 +30,38 @@ def plain(address: str) -> str:
     return address.removeprefix("::ffff:")
 
 
-class Caller(BaseHTTPRequestHandler):
-    """Answers any request with who answered and who called."""
+class Caller(socketserver.StreamRequestHandler):
+    """Answers any HTTP request with who answered and who called (RFC 9112).
 
-    protocol_version = "HTTP/1.1"
+    Written out, since importing http.server takes longer than all else that this program does to start, and a cluster
+    starts dozens of them.
+    """
+
     wbufsize = -1  # one write for the whole answer: one packet on the wire
     server: Server
 
-    def answer(self) -> None:
-        """Send the answer as JSON."""
-        length = int(self.headers.get("Content-Length") or 0)
-        received = self.rfile.read(length) if length else b""
+    def handle(self) -> None:
+        """Answer one request after the other, as long as the caller keeps the connection."""
+        while self.answer():
+            pass
+
+    def answer(self) -> bool:
+        """Read one request and send the answer as JSON; return whether another may follow."""
+        line = self.rfile.readline(LONGEST_LINE)
+        if not line:
+            return False
+        words = line.decode("latin-1").split()
+        headers = self.read_headers()
+        if len(words) != REQUEST_WORDS or not words[2].startswith("HTTP/") or headers is None:
+            self.send("400 Bad Request", b"", close=True)
+            return False
+        method, path, version = words
+        given = {name.lower(): value for name, value in headers.items()}
+        if given.get("expect", "").lower() == "100-continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.wfile.flush()
+        length = given.get("content-length", "0")
+        received = self.rfile.read(int(length)) if length.isdecimal() else b""
         local = self.connection.getsockname()
         body = {
             "server": self.server.label,
@@ -49,28 +70,34 @@ class Caller(BaseHTTPRequestHandler):
             "client_address": plain(self.client_address[0]),
             "client_port": self.client_address[1],
             "protocol": "tcp",
-            "method": self.command,
-            "host": self.headers.get("Host", ""),
-            "path": self.path,
-            "headers": dict(self.headers.items()),
+            "method": method,
+            "host": given.get("host", ""),
+            "path": path,
+            "headers": headers,
             "body": received.decode(errors="replace"),
         }
-        data = (json.dumps(body) + "\n").encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+        wish = given.get("connection", "").lower()
+        close = wish == "close" or (version == "HTTP/1.0" and wish != "keep-alive")
+        self.send("200 OK", (json.dumps(body) + "\n").encode(), close=close, head=method == "HEAD")
+        return not close
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer  # noqa: N815 - names that http.server looks for
+    def read_headers(self) -> dict[str, str] | None:
+        """Return the headers as they were sent; None for what cannot be right."""
+        headers: dict[str, str] = {}
+        while line := self.rfile.readline(LONGEST_LINE).decode("latin-1").rstrip("\r\n"):
+            name, colon, value = line.partition(":")
+            if not colon or len(headers) >= MOST_HEADERS:
+                return None
+            headers[name] = value.strip()
+        return headers
 
-    def version_string(self) -> str:
-        """Name the server in the Server header."""
-        return "netlab"
-
-    def log_message(self, *_: object) -> None:
-        """Stay quiet: who called stands in the answer."""
+    def send(self, status: str, data: bytes, *, close: bool, head: bool = False) -> None:
+        """Send an answer; ``head`` leaves out its body."""
+        date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+        lines = [f"HTTP/1.1 {status}", "Server: netlab", f"Date: {date}", "Content-Type: application/json"]
+        lines += [f"Content-Length: {len(data)}", *(["Connection: close"] if close else [])]
+        self.wfile.write("\r\n".join([*lines, "", ""]).encode() + (b"" if head else data))
+        self.wfile.flush()
 
 
 class BothFamilies(socketserver.BaseServer):
@@ -95,7 +122,7 @@ class BothFamilies(socketserver.BaseServer):
     def handle_error(self, *_: object) -> None:
         """Stay quiet about a caller who hung up, and about an answer that has no way back."""
         if not isinstance(sys.exc_info()[1], OSError):
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
 
 
 class Server(BothFamilies, socketserver.ThreadingTCPServer):
@@ -147,7 +174,7 @@ def _answer_from(ancillary: list[tuple[int, int, bytes]]) -> tuple[str, list[tup
         if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
             address, index = IN6_PKTINFO.unpack(value[: IN6_PKTINFO.size])
             # A link-local address says nothing without its interface; for others the route decides.
-            index = index if ipaddress.IPv6Address(address).is_link_local else 0
+            index = index if address[:1] == b"\xfe" and address[1] & 0xC0 == LINK_LOCAL else 0
             return socket.inet_ntop(socket.AF_INET6, address), [(level, kind, IN6_PKTINFO.pack(address, index))]
         if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
             _, local, _ = IN_PKTINFO.unpack(value[: IN_PKTINFO.size])
@@ -157,17 +184,12 @@ def _answer_from(ancillary: list[tuple[int, int, bytes]]) -> tuple[str, list[tup
 
 def main() -> None:
     """Serve until ended; print one line when the port is open."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("label")
-    parser.add_argument("protocol", choices=["tcp", "udp"])
-    parser.add_argument("address")
-    parser.add_argument("port", type=int)
-    options = parser.parse_args()
-    kind = Server if options.protocol == "tcp" else UDPServer
+    label, protocol, address, port = sys.argv[1:]
+    kind = Server if protocol == "tcp" else UDPServer
     try:
-        server = kind(options.label, options.address, options.port)
+        server = kind(label, address, int(port))
     except OSError as error:
-        sys.exit(f"{options.protocol} port {options.port} on {options.address}: {error.strerror}")
+        sys.exit(f"{protocol} port {port} on {address}: {error.strerror}")
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     print("ready", flush=True)
     server.serve_forever()
