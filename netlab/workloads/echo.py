@@ -122,7 +122,7 @@ class BothFamilies(socketserver.BaseServer):
     def handle_error(self, *_: object) -> None:
         """Stay quiet about a caller who hung up, and about an answer that has no way back."""
         if not isinstance(sys.exc_info()[1], OSError):
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            sys.excepthook(*sys.exc_info())
 
 
 class Server(BothFamilies, socketserver.ThreadingTCPServer):
