@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from netlab.journey.confirm import confirm
 from netlab.journey.drops import Ended, find_drop
 from netlab.journey.refusals import explain, is_refusal
 from netlab.journey.sightings import Sorter
@@ -94,7 +95,7 @@ class Assembler:
         drop = self._drop(target, outcome, walked)
         steps = self._steps(walked, outcome, drop)
         if drop is not None:
-            steps, drop = _with_drop(steps, drop)
+            steps, drop = _with_drop(steps, confirm(drop, first + _last_offset(steps, drop), self._evidence.reasons))
         numbered = renumber(steps)
         if drop is not None:
             drop = dataclasses.replace(drop, step=len(numbered))
@@ -143,7 +144,7 @@ class Assembler:
 
     def _drop(self, target: Target, outcome: Outcome, walked: list[tuple[Track, list[Visit]]]) -> Drop | None:
         if not walked:
-            return find_drop(self._evidence, self._at_home(target, outcome)) if not outcome.answered else None
+            return self._drop_at_home(target, outcome) if not outcome.answered else None
         refusals = [(track, found) for track, found in walked if is_refusal(track)]
         for track, found in walked:
             if is_refusal(track) or (track.key.leg == "reply" and self.arrived(track)):
@@ -154,6 +155,14 @@ class Assembler:
             if not self.arrived(track):
                 return find_drop(self._evidence, self._ended(track, found))
         return None if outcome.answered else self._no_reply(walked)
+
+    def _drop_at_home(self, target: Target, outcome: Outcome) -> Drop:
+        """Explain a packet that was seen nowhere; the errno that the socket got is the kernel's own word."""
+        drop = find_drop(self._evidence, self._at_home(target, outcome))
+        if not outcome.error:
+            return drop
+        said = drop.kind in {"no-route", "blackhole", "unreachable", "prohibit"}
+        return dataclasses.replace(drop, evidence=(outcome.words, *drop.evidence), deduced=drop.deduced and not said)
 
     def _answered_before(self, track: Track) -> bool:
         """Tell whether a packet's kind was answered: the refusal is about a later one."""
@@ -341,12 +350,11 @@ def _question_packet(asked: Asked) -> Packet:
 
 def _with_drop(steps: list[Step], drop: Drop) -> tuple[list[Step], Drop]:
     """Put the drop behind the last step of the packet that ended; a rule's own step becomes the drop."""
-    mine = [place for place, step in enumerate(steps) if (step.leg, step.packet) == (drop.leg, drop.packet)]
-    last = steps[mine[-1]] if mine else None
-    offset = last.offset_ns if last else (steps[-1].offset_ns if steps else 0)
+    mine = [step for step in steps if (step.leg, step.packet) == (drop.leg, drop.packet)]
+    last = mine[-1] if mine else None
     step = Step(
         0,
-        offset,
+        _last_offset(steps, drop),
         drop.leg,
         drop.packet,
         drop.host,
@@ -358,6 +366,12 @@ def _with_drop(steps: list[Step], drop: Drop) -> tuple[list[Step], Drop]:
         observed=not drop.deduced,
     )
     return [*steps, step], drop
+
+
+def _last_offset(steps: list[Step], drop: Drop) -> int:
+    """Return when the packet that was dropped was seen last; where it never was, when anything was."""
+    mine = [step.offset_ns for step in steps if (step.leg, step.packet) == (drop.leg, drop.packet)]
+    return max(mine or [step.offset_ns for step in steps], default=0)
 
 
 def _rewrites(steps: tuple[Step, ...]) -> tuple[Rewrite, ...]:

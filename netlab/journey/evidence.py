@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from netlab.kernel.chains import Place, Rules
     from netlab.kernel.counters import Counts
+    from netlab.kernel.dropreasons import Reason
     from netlab.kernel.headers import Header
     from netlab.kernel.lookups import RouteAnswer
     from netlab.kernel.ruletrace import RuleEvent
@@ -69,6 +70,8 @@ class Evidence:
         self.layout: dict[str, HostState] = {}
         self.names: dict[str, dict[int, str]] = {}
         self.rules: dict[str, Rules] = {}
+        #: Why the kernel says that it dropped packets of ours, where it tells us.
+        self.reasons: tuple[Reason, ...] = ()
         self._netfilter: dict[str, _socket.socket] = {}
         # Each question is asked once. The answers belong to this object, and go with it.
         self.route = functools.cache(self._route)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from netlab.journey.drops import Ended, by_route, by_rule, neighbour_fault, no_listener, too_big
@@ -50,7 +51,7 @@ def _unreachable(evidence: Evidence, ended: Ended, packet: Decoded, seen: str) -
         return too_big(ended, leaving or "the next link", packet.mtu, f"{seen}, MTU {packet.mtu}", deduced=False)
     found = by_route(evidence, ended, header, answer)
     if found is not None:
-        return found
+        return dataclasses.replace(found, evidence=(seen, *found.evidence), deduced=False)
     if answer.route is not None and answer.route.type == "unicast":
         return neighbour_fault(evidence, ended, answer.route.interface, answer.route.via or header.destination)
     return ended.drop("prohibit", "routes", f"{ended.host} refused the packet: {seen}", seen, deduced=False)

@@ -15,6 +15,7 @@ from netlab.journey.evidence import Evidence
 from netlab.journey.identity import Family
 from netlab.journey.probe import Outcome, Prober, Target
 from netlab.kernel import check
+from netlab.kernel.dropreasons import DropReasons
 from netlab.kernel.wiretap import Wiretap
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ def trace(lab: Lab, client: str, destination: str, options: Options) -> Journey:
         tap = Wiretap(lab.sandbox, evidence.hosts, family.keep)
         started = time.time_ns()
         with tap.start(family.matches(), secrets.token_hex(4)):
-            outcomes = _send(prober, family, options.timeout)
+            with DropReasons() as told:
+                outcomes = _send(prober, family, options.timeout)
             _settle(tap)
+        evidence.reasons = told.reasons
         evidence.collect()
         return Assembler(evidence, tap, family).assemble(lab.name, target, outcomes, started)
 
@@ -105,12 +108,11 @@ def _send(prober: Prober, family: Family, timeout: float) -> list[Outcome]:
     def send(number: int) -> Outcome:
         return prober.send(number, family.probes[number], family.payloads[number], timeout)
 
-    numbers = range(len(family.probes))
-    if len(numbers) == 1:
-        outcomes = [send(0)]
-    else:
+    # The first one is sent by this thread, to which the kernel tells why it drops its packets.
+    outcomes = [send(0)]
+    if len(family.probes) > 1:
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-            outcomes = list(pool.map(send, numbers))
+            outcomes += pool.map(send, range(1, len(family.probes)))
     if family.protocol == "tcp":
         prober.close()  # the ends of the connections belong to the trace
     return outcomes
