@@ -23,6 +23,14 @@ def _demos() -> None:
 
 
 @app.command()
+def cluster() -> None:
+    """Run three nodes and a Service, send 300 requests, cut a node's power, send 300 more."""
+    from netlab.kubernetes.demo import run  # noqa: PLC0415 - only this command needs it
+
+    run()
+
+
+@app.command()
 def journey(
     pcap: Annotated[str, typer.Option(metavar="FILE", help="Also write the packets to a pcapng file.")] = "",
     fast: Annotated[bool, typer.Option("--fast", help="Do not pause between the lines.")] = False,
