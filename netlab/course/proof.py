@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 from netlab.course.values import Verdict, failed, passed
@@ -72,8 +73,10 @@ def follow(scene: Scene, client: str, destination: str, *, by: Sequence[str], ex
 
 def _trace(scene: Scene, client: str, destination: str, port: int | None) -> Journey:
     protocol = "tcp" if port else "icmp"
+    begin = time.monotonic()
     journey = scene.lab.trace(client, destination, port, protocol=protocol, timeout=_PATIENCE)
-    if journey.drop is not None and journey.drop.kind == "unexplained":
+    late = time.monotonic() - begin > _PATIENCE
+    if journey.drop is not None and journey.drop.kind == "unexplained" and not late:
         # A late packet of an earlier connection may have crossed it.
         journey = scene.lab.trace(client, destination, port, protocol=protocol, timeout=_PATIENCE)
     return journey

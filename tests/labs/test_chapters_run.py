@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import claims
 import pytest
 from chapters import CHAPTERS, LABS, ROOT, SECONDS, code_blocks, exercises, read, run
 
@@ -82,6 +83,7 @@ def test_runs_untouched(chapter: Path, tmp_path: Path) -> None:
     assert time.monotonic() - begin < SECONDS
     for _, check, _ in exercises(done.notebook):
         assert not passed(done.text(check.id))
+    claims.check(chapter.stem, done)
 
 
 @each_chapter
