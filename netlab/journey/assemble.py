@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from netlab.journey.confirm import confirm
 from netlab.journey.drops import Ended, find_drop
+from netlab.journey.recording import record
 from netlab.journey.refusals import explain, is_refusal
 from netlab.journey.sightings import Sorter
 from netlab.journey.values import Answer, Drop, Journey, Message, Rewrite, Step, renumber
 from netlab.journey.walk import Walker, visits
 from netlab.kernel.chains import target_of
 from netlab.kernel.headers import Header, endpoint
-from netlab.kernel.packets import Packet
 from netlab.kernel.read_rules import NFT_FAMILIES, TRACE_PREFIX
 
 if TYPE_CHECKING:
     from netlab.journey.evidence import Evidence
     from netlab.journey.identity import Family
     from netlab.journey.probe import Outcome, Target
-    from netlab.journey.sightings import Asked, Track
+    from netlab.journey.sightings import Track
     from netlab.journey.walk import Visit
     from netlab.kernel.chains import Place
     from netlab.kernel.values import IPAddress, Socket
@@ -113,7 +113,7 @@ class Assembler:
             nat=_rewrites(numbered),
             drop=drop,
             messages=tuple(self._message(track, first) for track in self.tracks if track.probe == 0),
-            packets=self._packets(),
+            packets=record(self._evidence, self.tracks, self.questions),
             answers=self._answers(),
             reply=outcome.reply.decode(errors="replace"),
             error=outcome.words,
@@ -275,51 +275,6 @@ class Assembler:
             found[reply.hosts[0], header.from_text if header else ""] += 1
         return tuple(Answer(host, address, count) for (host, address), count in found.most_common())
 
-    def _packets(self) -> tuple[Packet, ...]:
-        """Return what was captured of the trace, and the questions for neighbours, in order, with comments."""
-        found: list[Packet] = []
-        for track in self.tracks:
-            for visit in visits(track):
-                found += self._commented(track, visit)
-        found += [_question_packet(asked) for asked in self.questions if self._concerns(asked)]
-        return tuple(sorted(found, key=lambda packet: packet.time_ns))
-
-    def _concerns(self, asked: Asked) -> bool:
-        """Tell whether a question for a neighbour was asked in a host on the way, or reached one."""
-        return (
-            any(sighting.host == asked.host for track in self.tracks for sighting in track.sightings) or not self.tracks
-        )
-
-    def _commented(self, track: Track, visit: Visit) -> list[Packet]:
-        words: dict[int, list[str]] = {}
-        captured = visit.captured
-        place = -1
-        rules = self._evidence.rules.get(visit.host, {})
-        for sighting in visit.sightings:
-            if sighting.taken is not None:
-                place += 1
-            elif sighting.event is not None and sighting.event.handle:
-                event = sighting.event
-                family = NFT_FAMILIES.get(event.family, "")
-                rule = rules.get((family, event.table, event.handle))
-                if rule is not None:
-                    line = f"{event.table} {event.chain} rule {rule.number}: {rule.text}"
-                    words.setdefault(max(place, 0), []).append(line)
-        name = f"{track.key.leg}: {track.key.packet}" + (f", attempt {track.attempt}" if track.attempt > 1 else "")
-        return [
-            Packet(
-                each.taken.time_ns,
-                each.host,
-                each.taken.interface,
-                each.taken.direction,
-                each.taken.data,
-                each.taken.link,
-                "\n".join([name, *words.get(number, [])]),
-            )
-            for number, each in enumerate(captured)
-            if each.taken is not None
-        ]
-
     def _notes(self, outcome: Outcome, drop: Drop | None, legacy: tuple[str, ...]) -> tuple[str, ...]:
         notes = []
         if legacy:
@@ -340,12 +295,6 @@ class Assembler:
 def _socket_words(found: Socket) -> str:
     who = f"{found.process} listens on " if found.process else "listens on "
     return who + endpoint(found.local, found.local_port)
-
-
-def _question_packet(asked: Asked) -> Packet:
-    taken, question = asked.taken, asked.question
-    comment = f"{question.kind}: {'answer' if question.answer else 'question'} about {question.target}"
-    return Packet(taken.time_ns, asked.host, taken.interface, asked.direction, taken.data, taken.link, comment)
 
 
 def _with_drop(steps: list[Step], drop: Drop) -> tuple[list[Step], Drop]:

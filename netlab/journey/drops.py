@@ -7,11 +7,12 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netlab.journey.entry import refused_on_entry
 from netlab.journey.evidence import RouteQuestion
 from netlab.journey.links import ended_on_a_port, ended_on_the_cable, interface_fault
+from netlab.journey.neighbours import is_a_drop, neighbour_fault
 from netlab.journey.values import Drop, Step
 from netlab.kernel.chains import target_of
-from netlab.kernel.packet_socket import PACKET_OTHERHOST
 
 if TYPE_CHECKING:
     from netlab.journey.evidence import Evidence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from netlab.journey.walk import Visit
     from netlab.kernel.headers import Header
     from netlab.kernel.lookups import RouteAnswer
-    from netlab.kernel.values import IPAddress, Route
+    from netlab.kernel.values import Route
 
 #: Every kind of drop that has a name, for checks.
 KINDS = (
@@ -112,7 +113,7 @@ def _ended_in_the_stack(evidence: Evidence, ended: Ended) -> Drop:
     mark = next((step.after.mark for step in reversed(visit.steps) if step.after), 0) if visit else 0
     answer = evidence.route(host, RouteQuestion(header, iif, mark))
     if entry is not None:
-        found = _on_entry(evidence, ended, entry.interface, answer)
+        found = refused_on_entry(evidence, ended, entry.interface, answer)
         if found is not None:
             return found
     found = by_route(evidence, ended, header, answer)
@@ -132,62 +133,6 @@ def _routed_header(ended: Ended) -> Header:
     """Return the header by which the route was chosen: where DNAT came last, with what its rule says."""
     visit = ended.visit
     return (visit.header if visit is not None else None) or ended.header
-
-
-def _on_entry(evidence: Evidence, ended: Ended, interface: str, answer: RouteAnswer) -> Drop | None:
-    host = ended.host
-    grown = evidence.increases(host)
-    visit = ended.visit
-    last = visit.captured[-1] if visit is not None and visit.captured else None
-    if last is not None and last.taken is not None and last.taken.kind == PACKET_OTHERHOST:
-        mac = last.decoded.header.destination_mac if last.decoded else ""
-        own = evidence.interface(host, interface)
-        reason = f"the frame was for MAC {mac}, but {interface} of {host} has {own.mac if own else 'another'}"
-        return ended.drop("wrong-mac", interface, reason, "the kernel marked it as for another host", deduced=False)
-    if grown.get("Conntrack_drop") or _conntrack_is_full(evidence, host):
-        count, most = (evidence.counts(host).get(f"Conntrack_{key}", 0) for key in ("count", "max"))
-        reason = f"conntrack table full in {host}: {count} of {most} entries"
-        return ended.drop(
-            "conntrack-full", interface, reason, f"conntrack drop counter +{grown.get('Conntrack_drop', 0)}"
-        )
-    return _refused_source(evidence, ended, interface, answer)
-
-
-def _refused_source(evidence: Evidence, ended: Ended, interface: str, answer: RouteAnswer) -> Drop | None:
-    """Return the drop because the packet may not come from its source by this interface (ip-sysctl.rst, rp_filter)."""
-    host, source = ended.host, ended.header.source
-    counted = evidence.increases(host).get("TcpExtIPReversePathFilter", 0)
-    said = f"{answer.command}: {answer.reason}"
-    # Linux 6.13 and later answer EINVAL for every source that is refused, older ones EXDEV for rp_filter.
-    refused = answer.error in {errno.EXDEV, errno.EINVAL}
-    if source.version == 4 and (counted or (refused and _fails_reverse_path(evidence, host, interface, source))):
-        back = evidence.special_route(host, source)
-        way = f"the way back to {source} is by {back.interface}" if back else f"there is no way back to {source}"
-        facts = [f"IPReversePathFilter +{counted}"] if counted else []
-        facts += [said] if refused else []
-        return ended.drop(
-            "rp-filter", interface, f"rp_filter on {interface} of {host}: {way}", *facts, deduced=not counted
-        )
-    if evidence.owns(host, source) or source.is_loopback or source.is_multicast:
-        what = f"{host} itself has it" if evidence.owns(host, source) else "no host may send from it"
-        reason = f"martian source: {source} came in by {interface} of {host}, but {what}"
-        return ended.drop("martian", interface, reason, said)
-    return None
-
-
-def _fails_reverse_path(evidence: Evidence, host: str, interface: str, source: IPAddress) -> bool:
-    """Tell whether rp_filter refuses a source: in mode 1 the way back must be by the same interface, in 2 by any."""
-    values = (evidence.setting(host, f"net/ipv4/conf/{name}/rp_filter") for name in ("all", interface))
-    mode = max(int(value or 0) for value in values)
-    back = evidence.special_route(host, source)
-    return bool(mode) and (back is None or (mode == 1 and back.interface != interface))
-
-
-def _conntrack_is_full(evidence: Evidence, host: str) -> bool:
-    counts = evidence.counts(host)
-    most = counts.get("Conntrack_max", 0)
-    # The limit is the machine's, the count each namespace's own.
-    return bool(most) and counts.get("Conntrack_count", 0) >= most
 
 
 def by_route(evidence: Evidence, ended: Ended, header: Header, answer: RouteAnswer) -> Drop | None:
@@ -256,14 +201,10 @@ def _at_the_socket(evidence: Evidence, ended: Ended, header: Header) -> Drop:
     if taking and overflows:
         reason = f"the queue of the listener on port {port} in {host} is full"
         return ended.drop("backlog", f"port {port}", reason, f"ListenDrops +{overflows}")
-    words = [f"{name} +{number}" for name, number in sorted(grown.items()) if _is_a_drop(name)]
+    words = [f"{name} +{number}" for name, number in sorted(grown.items()) if is_a_drop(name)]
     reason = f"{host} took the packet in, and nothing came of it"
     del other
     return ended.drop("unexplained", host, reason, *words)
-
-
-def _is_a_drop(name: str) -> bool:
-    return any(word in name for word in ("Drop", "Discard", "Error", "NoRoute", "Fail", "Overflow"))
 
 
 def no_listener(evidence: Evidence, ended: Ended, header: Header, seen: str, *, deduced: bool = True) -> Drop:
@@ -298,53 +239,3 @@ def too_big(ended: Ended, interface: str, mtu: int, seen: str, *, deduced: bool 
     may_not = "DF set" if ended.header.source.version == 4 else "IPv6 routers never fragment"
     reason = f"too big for {interface} of {ended.host} (MTU {mtu}), {may_not}"
     return ended.drop("too-big", interface, reason, seen, deduced=deduced)
-
-
-def neighbour_fault(evidence: Evidence, ended: Ended, interface: str | None, address: IPAddress) -> Drop:
-    """Return the drop because the next hop did not say its MAC address; or that nothing explains it."""
-    host = ended.host
-    entry = evidence.neighbour(host, interface, address)
-    asked = [
-        each
-        for each in ended.questions
-        if each.host == host and each.question.target == address and not each.question.answer
-    ]
-    answered = any(
-        each.question.target == address and each.question.answer and each.host == host and each.direction == "in"
-        for each in ended.questions
-    )
-    protocol = "ARP" if address.version == 4 else "NDP"
-    if (entry is not None and entry.state in {"FAILED", "INCOMPLETE"}) or (asked and not answered):
-        silent = _why_silent(evidence, ended, address)
-        if silent is not None:
-            return silent
-        where = interface or ""
-        reason = f"neighbour {address} did not answer {protocol} on {where} of {host}"
-        facts = [f"{len({each.at for each in asked})} questions, no answer"] if asked else []
-        facts += [f"neighbour entry {entry.state}"] if entry else []
-        return ended.drop("neighbour", where, reason, *facts, deduced=not asked)
-    words = [f"{name} +{number}" for name, number in sorted(evidence.increases(host).items()) if _is_a_drop(name)]
-    return ended.drop("unexplained", interface or "", f"the packet did not leave {host}", *words)
-
-
-def _why_silent(evidence: Evidence, ended: Ended, address: IPAddress) -> Drop | None:
-    """Return why the host with an address did not answer the question for it, where the question reached that host.
-
-    ARP asks the routing table whether the asker may be where it asks from: rp_filter silences it too.
-    """
-    for each in ended.questions:
-        question = each.question
-        if question.answer or question.target != address or each.direction != "in" or question.sender is None:
-            continue
-        if not evidence.owns(each.host, address):
-            continue
-        header = dataclasses.replace(
-            ended.header, source=question.sender, destination=address, source_port=None, destination_port=None
-        )
-        iif = evidence.index(each.host, each.interface)
-        answer = evidence.route(each.host, RouteQuestion(header, iif))
-        there = dataclasses.replace(ended, host=each.host, header=header)
-        found = _refused_source(evidence, there, each.interface, answer) if answer.error else None
-        if found is not None:
-            return dataclasses.replace(found, reason=f"{found.reason}; so it does not even answer ARP from there")
-    return None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from netlab.journey.drops import Ended, by_route, by_rule, neighbour_fault, no_listener, too_big
+from netlab.journey.drops import Ended, by_route, by_rule, no_listener, too_big
 from netlab.journey.evidence import RouteQuestion
+from netlab.journey.neighbours import neighbour_fault
 
 if TYPE_CHECKING:
     from netlab.journey.evidence import Evidence
