@@ -94,13 +94,17 @@ class Assembler:
         walked = [(track, walker.walk(track)) for track in shown]
         drop = self._drop(target, outcome, walked)
         steps = self._steps(walked, outcome, drop)
+        hosts = {sighting.host for track in self.tracks for sighting in track.sightings} | {target.host}
+        legacy = self._evidence.legacy(sorted(hosts))
+        if drop is not None and drop.kind == "unexplained" and drop.host in legacy:
+            # Nothing else speaks against the packet, and these rules can neither be traced nor asked.
+            hint = f"{drop.reason}; a rule of legacy iptables may have dropped it, which the kernel does not report"
+            drop = dataclasses.replace(drop, kind="legacy", reason=hint)
         if drop is not None:
             steps, drop = _with_drop(steps, confirm(drop, first + _last_offset(steps, drop), self._evidence.reasons))
         numbered = renumber(steps)
         if drop is not None:
             drop = dataclasses.replace(drop, step=len(numbered))
-        hosts = {sighting.host for track in self.tracks for sighting in track.sightings} | {target.host}
-        legacy = self._evidence.legacy(sorted(hosts))
         return Journey(
             lab=lab,
             client=target.host,

@@ -16,6 +16,7 @@ SAYS = {
     "rule": {"NETFILTER_DROP"},
     "reject": {"NETFILTER_DROP"},
     "policy": {"NETFILTER_DROP"},
+    "legacy": {"NETFILTER_DROP"},
     "no-route": {"IP_INNOROUTES", "IP_OUTNOROUTES"},
     "unreachable": {"IP_INADDRERRORS", "IP_INNOROUTES"},
     "rp-filter": {"IP_RPFILTER"},

@@ -46,6 +46,7 @@ KINDS = (
     "wrong-mac",
     "conntrack-full",
     "backlog",
+    "legacy",
     "unexplained",
 )
 

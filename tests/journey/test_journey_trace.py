@@ -235,6 +235,10 @@ def test_legacy_rules_are_told_of(lab: Lab) -> None:
     assert journey.ok
     assert journey.legacy == ("router",)
     assert "router: rules of legacy iptables" in str(journey)
+    net.router.run("iptables-legacy", "-I", "FORWARD", "-p", "tcp", "-j", "DROP", check=True)
+    dropped = net.client.trace("10.0.2.2", 80, timeout=0.3).drop
+    assert dropped is not None
+    assert (dropped.kind, dropped.host) == ("legacy", "router")
 
 
 def test_the_text_fits_a_terminal(lab: Lab) -> None:
