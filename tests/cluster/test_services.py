@@ -160,12 +160,13 @@ def test_hand_written_slices_serve_a_service_without_selector(web: Cluster, appl
 
 
 def test_a_headless_service_has_slices_and_no_rules(web: Cluster, apply: Any) -> None:
-    """Its slice says who is there; nothing in the kernel changes."""
-    before = web.node("node-1").run("nft", "-s", "list", "ruleset").stdout
+    """Its slice says who is there; nothing is added in the kernel."""
+    before = set(web.node("node-1").run("nft", "-s", "list", "ruleset").stdout.splitlines())
     apply(service("quiet", app="web", clusterIP="None"))
     pieces = [each for each in web.store.all("EndpointSlice") if each["metadata"]["name"].startswith("quiet-")]
     assert [len(each["endpoints"]) for each in pieces] == [3]
-    assert web.node("node-1").run("nft", "-s", "list", "ruleset").stdout == before
+    # What an earlier change left empty may go meanwhile: the proxy sweeps a second later.
+    assert set(web.node("node-1").run("nft", "-s", "list", "ruleset").stdout.splitlines()) <= before
 
 
 def test_udp_forgets_endpoints_that_are_gone(web: Cluster, apply: Any) -> None:
