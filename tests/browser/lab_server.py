@@ -55,9 +55,15 @@ def serve(folder: Path, home: Path) -> Iterator[Server]:
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     environment = kept | {"HOME": str(home), "JUPYTER_TOKEN": token, "PATH": path, "SHELL": "/bin/bash"}
     (home / ".bashrc").write_text("PS1='~$ '\n", encoding="utf-8")  # the same picture on every machine
+    # A line that is meant for a host must never be carried out on the machine, not even where `netlab shell` refuses
+    # and root's own shell reads on. A lab has capabilities of its own, in its user namespace.
+    harmless = ["setpriv", *(f"--{which}=-net_admin,-sys_admin" for which in ("bounding-set", "inh-caps")), "--"]
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [ROOT / "containers" / "serve", folder, "127.0.0.1", str(port), "no"],
+            [
+                *(harmless if os.geteuid() == 0 else []),
+                *(ROOT / "containers" / "serve", folder, "127.0.0.1", str(port), "no"),
+            ],
             env=environment,
             stdout=log,
             stderr=log,
