@@ -12,6 +12,7 @@ import signal
 import subprocess
 import textwrap
 import time
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
@@ -137,6 +138,10 @@ class Process:
                 raise CommandError(self._not_started(error)) from None
             ours.pop_all()
         self.pid: int = reply["pid"]
+        # When it is forgotten, what is ours closes; the process itself goes on until the lab ends. Not by __del__:
+        # in a cycle of objects the files could be finalized before us, and would complain.
+        files = (self.stdin, self.stdout, self.stderr, self._status)
+        weakref.finalize(self, _close_all, [file for file in files if file is not None]).atexit = False
 
     def _connect(self, streams: Streams, ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> list[int]:
         """Return the three descriptors that the command gets; keep our ends of the pipes."""
@@ -195,9 +200,10 @@ class Process:
     def _collect(self) -> None:
         assert self._status is not None  # noqa: S101 - for the type checker
         data = self._status.read(16)
-        self._status.close()
         # Without a status the first process of the sandbox has died, and this one with it.
         self.returncode = int(data) if data else -signal.SIGKILL
+        # Last: an interrupt before it must not leave a closed file and no return code.
+        self._status.close()
 
     def send_signal(self, number: int) -> None:
         """Send a signal to it and to its children in the same process group."""
@@ -227,14 +233,8 @@ class Process:
         """End it."""
         self.close()
 
-    def __del__(self) -> None:
-        """Close what is ours; the process itself goes on until the lab ends."""
-        self._close_streams(self._status)
-
-    def _close_streams(self, *more: IO[bytes] | None) -> None:
-        for stream in (self.stdin, self.stdout, self.stderr, *more):
-            if stream is not None:
-                stream.close()
+    def _close_streams(self) -> None:
+        _close_all([stream for stream in (self.stdin, self.stdout, self.stderr) if stream is not None])
 
     def __repr__(self) -> str:
         """Show what runs where, and whether it still does."""
@@ -290,6 +290,11 @@ def _here() -> list[str]:
     with contextlib.suppress(FileNotFoundError):  # ours was deleted
         return [str(Path.cwd()), "/"]
     return ["/"]
+
+
+def _close_all(streams: list[IO[bytes]]) -> None:
+    for stream in streams:
+        stream.close()
 
 
 def _text(parts: list[bytes]) -> str:
