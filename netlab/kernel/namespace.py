@@ -7,6 +7,7 @@ import errno
 import os
 import socket as _socket
 import struct
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from netlab.errors import KernelError, NotFoundError
 from netlab.kernel import links
-from netlab.kernel.netlink import HEADER, NetlinkSocket
-from netlab.kernel.read_links import read_interfaces
+from netlab.kernel.netlink import HEADER, NetlinkSocket, length
+from netlab.kernel.read_links import OPERSTATE, attributes, read_interfaces
 
 if TYPE_CHECKING:
     from netlab.kernel.netlink import Request
@@ -36,6 +37,10 @@ FIRST_SYSCTLS = {
 
 #: struct ifinfomsg (rtnetlink(7)), of which only the index is wanted.
 _INFO = struct.Struct("=4xi")
+_INFO_SIZE = 16
+#: Values of IFLA_OPERSTATE (RFC 2863), and seconds between two looks at it.
+_OPER_DOWN, _OPER_LOWER_DOWN = 2, 3
+_CARRIER_PATIENCE, _CARRIER_PACE = 1.0, 0.0003
 
 
 class Namespace:
@@ -84,6 +89,20 @@ class Namespace:
             raise NotFoundError(f"Host {self.name!r} has no interface {interface!r}. It has: {known}.")
         data, start = found
         return int(_INFO.unpack_from(data, start + HEADER.size)[0])
+
+    def await_carrier(self, interface: str) -> None:
+        """Wait until the kernel has switched an interface through, for a second at most.
+
+        It does so a moment after both ends of a cable are up, and throws away what is sent before that.
+        """
+        deadline = time.monotonic() + _CARRIER_PATIENCE
+        while (found := self._find_raw(interface)) is not None:
+            data, start = found
+            body, end = start + HEADER.size + _INFO_SIZE, start + length(data, start)
+            states = [data[low] for kind, low, _ in attributes(data, body, end) if kind == OPERSTATE]
+            if states not in ([_OPER_DOWN], [_OPER_LOWER_DOWN]) or time.monotonic() > deadline:
+                return
+            time.sleep(_CARRIER_PACE)
 
     def names(self) -> dict[int, str]:
         """Return the names of all interfaces by their index."""
