@@ -79,7 +79,9 @@ class Watcher:
         with self._lock:
             if lab is not None and not lab.closed:
                 snapshot = lab.snapshot()
-                self.timeline.record(snapshot)
+                # The others have not heard of it yet if it is new.
+                if self.timeline.record(snapshot):
+                    self._tell(snapshot)
                 callback(snapshot)
             self._subscriptions.append(subscription)
             if self._thread is None and lab is not None and not lab.closed:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from typing import TYPE_CHECKING
 
 import fingerprint
@@ -11,6 +12,8 @@ from netlab.lab import living_labs
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    from playwright.sync_api import Browser
 
     from netlab import Host
 
@@ -84,3 +87,27 @@ def pair(lab: Lab) -> tuple[Host, Host]:
     red, blue = lab.add_host("red"), lab.add_host("blue")
     lab.connect(red, blue, ["10.0.0.1/24", "fd00::1/64"], ["10.0.0.2/24", "fd00::2/64"])
     return red, blue
+
+
+#: What keeps Chromium from talking to anybody but the server of the test.
+ALONE = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Return a headless Chromium, the system's or else Playwright's: one for all, as Playwright allows no second."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "google-chrome", "google-chrome-stable")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ALONE)
+        yield browser
+        browser.close()

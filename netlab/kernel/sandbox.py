@@ -89,7 +89,7 @@ class Sandbox:
             reply = {"errno": errno.EIO, "error": "its first process did not start", "call": sys.executable}
         if "ready" not in reply:
             self.close()
-            raise SandboxError(explain_refusal(reply["errno"], reply["error"], reply["call"]))
+            raise SandboxError(explain_refusal(reply["errno"], reply["error"], str(reply["call"] or "user namespace")))
 
     def request(
         self, operation: str, descriptors: tuple[int, ...] = (), /, **arguments: Any

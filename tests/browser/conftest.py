@@ -9,34 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab_server import ROOT, Server, serve
-from playwright.sync_api import sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
-
-#: What keeps Chromium from talking to anybody but the server of the test.
-ALONE = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Return a headless Chromium: the system's, or else Playwright's."""
-    names = ("chromium", "google-chrome", "google-chrome-stable")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ALONE)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

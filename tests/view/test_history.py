@@ -59,7 +59,8 @@ def after(lab: Lab, history: History, words: str) -> int:
     subscription = lab.watcher.subscribe(look)
     assert found.wait(5), str(history)
     subscription.close()
-    return next(number for number, each in enumerate(history.times) if any(words in line for line in each["lines"]))
+    told = [str(moment.difference or "") for moment in history.moments]
+    return next(number for number, lines in enumerate(told) if words in lines)
 
 
 @pytest.mark.kernel
