@@ -15,15 +15,19 @@ from netlab.errors import InvalidInputError
 from netlab.view import pen, theme
 from netlab.view.drawing import dot, draw
 from netlab.view.layout import lay_out
+from netlab.view.measure import fit, text_width
 from netlab.view.notebook import in_kernel
-from netlab.view.route import Places, paint, trail
+from netlab.view.places import Places
+from netlab.view.route import trail
 from netlab.view.scene import to_scene
 from netlab.view.still import Still
 from netlab.view.svg import base, text_of
+from netlab.view.waymarks import extents, note, paint
 
 if TYPE_CHECKING:
     from netlab.journey.values import Journey, Step
     from netlab.kernel.values import Snapshot
+    from netlab.view.drawing import Drawing
 
 _STATIC = Path(__file__).with_name("static")
 #: A lab with more hosts than this is shown with the hosts of the journey only.
@@ -92,11 +96,17 @@ def to_svg(journey: Journey, kind: str = "static", key: str = "") -> str:
     layout = lay_out(dot(drawing))
     root, body = base(drawing, layout)
     touched = {step.host for step in journey.steps}
-    for group in body.iter("g"):
-        if group.get("class", "").startswith("host") and group.get("data-nl-id", "")[5:] not in touched:
-            group.set("class", f"{group.get('class')} nl-off")
-    hops, pieces = trail(journey, Places(drawing, layout))
+    _dim(body, drawing, touched)
+    places = Places(drawing, layout)
+    hops, pieces = trail(journey, places)
     paint(body, hops, pieces)
+    stop = next((hop for hop in hops if hop.shape == "octagon"), None)
+    if journey.drop is not None and stop is not None:
+        size = tuple(float(root.get(name, "0")) - 2 * _MARGIN for name in ("width", "height"))
+        # What sticks out of a host counts too; hosts off the way are spared if that costs nothing.
+        hosts = [(x, y - 20, wide, high + 40) for x, y, wide, high in places.hosts.values()]
+        box = note(body, journey.drop.reason, stop, [*hosts, *extents(pieces)], (size[0], size[1]))
+        _grow(root, box[0] + box[2] + 2 * _MARGIN)
     root.set("class", f"nl {kind} nl-journey")
     root.set("aria-label", pen.clean(f"{repr(journey).strip('<>')}"))
     if kind == "static":
@@ -118,23 +128,44 @@ def _shown(journey: Journey, snapshot: Snapshot) -> Snapshot:
     return dataclasses.replace(snapshot, hosts=tuple(host for host in snapshot.hosts if host.name in touched))
 
 
-def _write_table(root: ET.Element, journey: Journey) -> None:
-    """Write the steps below the picture, so that a saved notebook tells the same."""
-    width, height = float(root.get("width", "0")), float(root.get("height", "0"))
-    rows = [_row(step) for step in journey.steps if step.kind != "drop"]
-    table = ET.SubElement(root, "g", {"class": "nl-table"})
-    y = height + _LINE
-    for row in rows:
-        ink = "svcline" if row["rewritten"] else "badline" if row["stopped"] else "ink"
-        pen.write(table, (_MARGIN + 18, y), str(row["number"]), 10, "mono", anchor="end", fill="muted")
-        for x, text in ((26, row["host"]), (120, row["where"]), (300, row["what"])):
-            pen.write(table, (_MARGIN + x, y), text[:96], 10, "mono", fill=ink)
-        y += _LINE
-    pen.write(table, (_MARGIN, y + 4), outcome(journey)[:130], 11, "bold", fill="ink" if journey.ok else "badline")
-    size = pen.number(max(width, _TABLE_WIDTH)), pen.number(y + 2 * _LINE)
+def _dim(body: ET.Element, drawing: Drawing, touched: set[str]) -> None:
+    """Have what the packet did not pass step back."""
+    off = {host.id for host in drawing.scene.hosts if host.name not in touched}
+    off |= {cable.id for cable in drawing.scene.cables if {cable.a[0], cable.b[0]} - touched}
+    for group in body.iter("g"):
+        if group.get("data-nl-id") in off:
+            group.set("class", f"{group.get('class')} nl-off")
+
+
+def _grow(root: ET.Element, width: float, height: float = 0.0) -> None:
+    """Make a picture at least as large as this."""
+    size = (
+        pen.number(max(width, float(root.get("width", "0")))),
+        pen.number(max(height, float(root.get("height", "0")))),
+    )
     root.set("width", size[0])
     root.set("height", size[1])
     root.set("viewBox", f"0 0 {size[0]} {size[1]}")
+
+
+def _write_table(root: ET.Element, journey: Journey) -> None:
+    """Write the steps below the picture, so that a saved notebook tells the same."""
+    rows = [_row(step) for step in journey.steps if step.kind != "drop"]
+    table = ET.SubElement(root, "g", {"class": "nl-table"})
+    columns, x = [], _MARGIN + 26
+    for key, most in (("host", 160.0), ("where", 300.0), ("what", 640.0)):
+        columns.append((x, key, most))
+        x += min(max((text_width(row[key], 10, "mono") for row in rows), default=0.0), most) + 18
+    y = float(root.get("height", "0")) + _LINE
+    for row in rows:
+        ink = "svcline" if row["rewritten"] else "badline" if row["stopped"] else "ink"
+        pen.write(table, (_MARGIN + 18, y), str(row["number"]), 10, "mono", anchor="end", fill="muted")
+        for left, key, most in columns:
+            pen.write(table, (left, y), fit(row[key], most, 10, "mono"), 10, "mono", fill=ink)
+        y += _LINE
+    text = fit(outcome(journey), max(x, _TABLE_WIDTH) - 2 * _MARGIN, 11, "bold")
+    pen.write(table, (_MARGIN, y + 4), text, 11, "bold", fill="ink" if journey.ok else "badline")
+    _grow(root, max(x, _TABLE_WIDTH), y + 2 * _LINE)
 
 
 def _row(step: Step) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -89,7 +91,7 @@ def test_hosts_off_the_way_are_dimmed(dropped: Journey) -> None:
     """The bystander and the server that was never reached step back."""
     root = ET.fromstring(to_svg(dropped))  # noqa: S314
     dim = {each.get("data-nl-id") for each in root.iter(f"{SVG}g") if "nl-off" in each.get("class", "")}
-    assert dim == {"host:web", "host:bystander"}
+    assert dim == {"host:web", "host:bystander", "veth:node/veth1~web/eth0"}
 
 
 def test_badges_do_not_lie_on_each_other(answered: Journey) -> None:
@@ -131,3 +133,64 @@ def test_without_a_snapshot_it_says_why(answered: Journey) -> None:
     """A journey without its lab can be printed, not drawn."""
     with pytest.raises(InvalidInputError, match="snapshot"):
         JourneyView(dataclasses.replace(answered, snapshot=None))
+
+
+def test_the_way_covers_no_text(answered: Journey, dropped: Journey) -> None:
+    """Lines, badges and the note of a drop lie where nothing is written."""
+    for journey in (answered, dropped):
+        texts, marks = boxes_of(to_svg(journey, "live"))
+        assert not [(text, mark) for text in texts for mark in marks if meet(text[1], mark)]
+
+
+Box = tuple[float, float, float, float]
+
+
+def boxes_of(svg: str) -> tuple[list[tuple[str, Box]], list[Box]]:
+    """Return the boxes (left, top, right, bottom) of the lab's texts, and those of what was drawn over it."""
+    texts: list[tuple[str, Box]] = []
+    marks: list[Box] = []
+
+    def visit(element: ET.Element, dx: float, dy: float) -> None:
+        moved = re.match(r"translate\(([-\d.]+) ([-\d.]+)\)", element.get("transform", ""))
+        if moved:
+            dx, dy = dx + float(moved[1]), dy + float(moved[2])
+        classes = element.get("class", "").split()
+        if element.tag == f"{SVG}text":
+            x, y, wide = (float(element.get(name, "0")) for name in ("x", "y", "data-w"))
+            x -= wide / 2 if element.get("text-anchor") == "middle" else 0
+            texts.append((element.text or "", (dx + x, dy + y - 7, dx + x + wide, dy + y + 1)))
+        elif "nl-way" in classes:
+            found = re.findall(r"([-\d.]+),([-\d.]+)", element.get("d", ""))
+            points = [(dx + float(x), dy + float(y)) for x, y in found]
+            for (ax, ay), (bx, by) in itertools.pairwise(points):
+                marks.append((min(ax, bx) - 1, min(ay, by) - 1, max(ax, bx) + 1, max(ay, by) + 1))
+        elif "nl-hop" in classes or "nl-note-drop" in classes:
+            for each in element.iter(f"{SVG}polygon"):
+                corners = [tuple(map(float, pair.split(","))) for pair in each.get("points", "").split()]
+                xs, ys = ([dx + corner[0] for corner in corners], [dy + corner[1] for corner in corners])
+                marks.append((min(xs) + 2, min(ys) + 2, max(xs) - 2, max(ys) - 2))
+            return
+        for child in element:
+            visit(child, dx, dy)
+
+    visit(ET.fromstring(svg), 0, 0)  # noqa: S314 - our own text
+    return texts, marks
+
+
+def meet(one: Box, other: Box) -> bool:
+    """Tell whether two boxes overlap."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def test_a_drop_stands_on_the_line_with_its_reason_beside_it(dropped: Journey) -> None:
+    """The line ends at the stop sign; one note in the picture says why."""
+    root = ET.fromstring(to_svg(dropped, "live"))  # noqa: S314 - our own text
+    ways = [each.get("d", "") for each in root.iter(f"{SVG}path") if "nl-way" in each.get("class", "")]
+    (stop,) = (each for each in hops(to_svg(dropped)) if "octagon" in each.get("class", ""))
+    sign = stop.find(f"{SVG}text")
+    assert sign is not None
+    ends = [tuple(map(float, re.findall(r"[-\d.]+", way)[-2:])) for way in ways]
+    x, y = float(sign.get("x", "0")), float(sign.get("y", "0"))
+    assert any(abs(ex - x) < 1 and abs(ey - y) < 6 for ex, ey in ends)
+    (note,) = (each for each in root.iter(f"{SVG}g") if "nl-note-drop" in each.get("class", ""))
+    assert "rule 1 of filter FORWARD in node" in " ".join(note.itertext())
