@@ -130,11 +130,17 @@ class Host(Interfaces, Addressing):
         """Load an nftables script, all of it or nothing (nft(8))."""
         return self.run("nft", "-f", "-", input=text + "\n", check=True)
 
-    def rules(self) -> Rules:
-        """Return this host's iptables and nftables rules as a walk: shown live in a notebook, printed as text."""
+    def rules(self, journey: Journey | None = None) -> Rules:
+        """Return this host's iptables and nftables rules as a walk: shown live in a notebook, printed as text.
+
+        The rules that a ``journey`` met here (see `Lab.trace`) are marked.
+        """
         from netlab.view.rules import Rules  # noqa: PLC0415 - a host without a notebook needs no widgets
 
-        return Rules(self)
+        found = Rules(self)
+        if journey is not None:
+            found.mark_journey(journey)
+        return found
 
     # -- packets -------------------------------------------------------------------
 

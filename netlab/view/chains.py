@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from netlab.kernel.values import FirewallRule, HostState
 
@@ -158,22 +158,29 @@ def _aliases(rules: Iterable[FirewallRule]) -> dict[Key, str]:
     return found
 
 
-def describe(host: str, chains: Iterable[Chain]) -> str:
-    """Return the walk as text: each hook with its chains, and below a rule the chain that it leads to, once."""
+def describe(host: str, chains: Iterable[Chain], hits: Collection[tuple[str, int]] = ()) -> str:
+    """Return the walk as text: each hook with its chains, and below a rule the chain that it leads to, once.
+
+    ``hits`` are rules to be marked, each as (id of its chain, number).
+    """
     every = {chain.key: chain for chain in chains}
     if not every:
         return f"{host} has no iptables and no nftables rules: every packet passes."
     lines, shown = [host], set[Key]()
+    met = frozenset(hits)
     for hook, purpose in HOOKS.items():
         bases = [chain for chain in every.values() if chain.hook == hook and (chain.steps or chain.policy != "ACCEPT")]
         if bases:
             lines += ["", f"{hook}: {purpose}"]
         for chain in bases:
-            lines += _describe_chain(chain, every, "  ", shown)
+            lines += _describe_chain(chain, every, ("  ", met), shown)
     return "\n".join(lines)
 
 
-def _describe_chain(chain: Chain, every: dict[Key, Chain], indent: str, shown: set[Key]) -> Iterator[str]:
+def _describe_chain(
+    chain: Chain, every: dict[Key, Chain], look: tuple[str, frozenset[tuple[str, int]]], shown: set[Key]
+) -> Iterator[str]:
+    indent, met = look
     about = f" ({chain.alias})" if chain.alias else ""
     if chain.hook:
         yield f"{indent}{chain.tool} {chain.family} {chain.table} {chain.name}, policy {chain.policy}"
@@ -189,7 +196,8 @@ def _describe_chain(chain: Chain, every: dict[Key, Chain], indent: str, shown: s
         packets = "     –" if step.packets is None else f"{step.packets:6}"
         chance = f"  [{step.chance:.0%}]" if step.chance is not None else ""
         comment = f"  # {step.comment}" if step.comment else ""
-        yield f"{indent}  {packets}  {step.text}{chance}{comment}"
+        mark = "▸" if (chain.id, step.number) in met else " "
+        yield f"{indent} {mark}{packets}  {step.text}{chance}{comment}"
         for target in step.targets:
             if (*chain.key[:3], target) in every:
-                yield from _describe_chain(every[(*chain.key[:3], target)], every, f"{indent}          ", shown)
+                yield from _describe_chain(every[(*chain.key[:3], target)], every, (f"{indent}          ", met), shown)

@@ -13,13 +13,15 @@ import traitlets
 
 from netlab.view import theme
 from netlab.view.chains import HOOKS, Chain, describe, to_chains
+from netlab.view.hits import to_hits
 from netlab.view.notebook import Weak, in_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from netlab.host import Host
-    from netlab.kernel.values import Snapshot
+    from netlab.journey.values import Journey
+    from netlab.kernel.values import HostState, Snapshot
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -27,7 +29,7 @@ _STATIC = Path(__file__).with_name("static")
 class Rules(anywidget.AnyWidget):
     """Show a host's iptables and nftables rules: hook, chain, rules, and where they lead; made by `Host.rules`.
 
-    ``print(host.rules())`` gives the same as text. Counters are live; `mark` lights the rules that a packet met.
+    ``print(host.rules())`` gives the same as text. Counters are live; `mark_journey` lights what a packet met.
     """
 
     _esm = (_STATIC / "rules.js").read_text("utf-8")
@@ -37,12 +39,15 @@ class Rules(anywidget.AnyWidget):
     chains: Any = traitlets.List(help="all chains, base chains first").tag(sync=True)
     counters = traitlets.Dict(help="packets of each rule, by the chain's id and the rule's number").tag(sync=True)
     hits: Any = traitlets.List(help="rules that are marked, each as [chain's id, rule's number]").tag(sync=True)
+    marked = traitlets.Unicode(help="whose rules are marked, in words").tag(sync=True)
     closed = traitlets.Bool(default_value=False).tag(sync=True)
 
     def __init__(self, host: Host) -> None:
         """Begin to follow a host's rules."""
         super().__init__(host=host.name, hooks=[list(item) for item in HOOKS.items()])
         self._walk: tuple[Chain, ...] = ()
+        self._journey: Journey | None = None
+        self._state: HostState | None = None
         self._subscription = host.lab.watcher.subscribe(Weak(self._update))
         host.lab.on_close(Weak(self._farewell))
         self._lab = weakref.ref(host.lab)
@@ -54,7 +59,7 @@ class Rules(anywidget.AnyWidget):
 
     def __str__(self) -> str:
         """Return the walk as text."""
-        return describe(self.host, self._walk)
+        return describe(self.host, self._walk, {(chain, number) for chain, number in self.hits})
 
     def __repr__(self) -> str:
         """Return what it is, in a few words."""
@@ -63,6 +68,18 @@ class Rules(anywidget.AnyWidget):
     def mark(self, hits: Iterable[tuple[str, str, str, str, int]]) -> None:
         """Mark rules, each as (tool, family, table, chain, number); an empty list takes all marks away."""
         self.hits = [["/".join(hit[:4]), hit[4]] for hit in hits]
+
+    def mark_journey(self, journey: Journey | None) -> None:
+        """Mark the rules that a journey met here, and open the chains that they are in; None takes all marks away."""
+        self._journey = journey
+        with self.hold_sync():
+            self.marked = "" if journey is None else repr(journey).strip("<>")
+            self._mark_again()
+
+    def _mark_again(self) -> None:
+        """Find the journey's rules where they are now."""
+        if self._state is not None:
+            self.mark(to_hits(self._journey, self._state) if self._journey is not None else ())
 
     def close(self) -> None:
         """Take the widget away and follow the host no longer."""
@@ -75,7 +92,8 @@ class Rules(anywidget.AnyWidget):
     def _update(self, snapshot: Snapshot) -> None:
         if self.host not in snapshot:
             return
-        self._walk = to_chains(snapshot[self.host])
+        self._state = snapshot[self.host]
+        self._walk = to_chains(self._state)
         counters = {
             chain.id: {str(step.number): step.packets for step in chain.steps if step.packets is not None}
             for chain in self._walk
@@ -85,6 +103,8 @@ class Rules(anywidget.AnyWidget):
             # Counters change all the time, rules seldom: what is open in the browser stays open.
             if chains != self.chains:
                 self.chains = chains
+                if self._journey is not None:
+                    self._mark_again()
             self.counters = counters
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:

@@ -136,3 +136,37 @@ def test_a_closed_lab_keeps_the_last_walk(node: Host) -> None:
     assert view.closed
     assert "icmp" in str(view)
     view.close()
+
+
+@pytest.mark.kernel
+def test_the_rules_that_a_journey_met_are_marked(node: Host) -> None:
+    """Rules of both tools and their chains, each by tool, family, table, chain and number; others are not."""
+    node.nft("table inet mine { chain sub2 { counter; }\nchain out { type filter hook output priority 0; }\n}")
+    node.nft("add rule inet mine out udp dport 9 counter jump sub2")
+    node.iptables("-A", "OUTPUT", "-p", "tcp", "-j", "DROP")
+    node.iptables("-A", "OUTPUT", "-p", "udp", "-j", "ACCEPT")
+    journey = node.trace("127.0.0.1", 9, protocol="udp")
+    view = node.rules(journey=journey)
+    try:
+        assert {tuple(hit) for hit in view.hits} == {
+            ("iptables/ip/filter/OUTPUT", 2),
+            ("nft/inet/mine/out", 1),
+            ("nft/inet/mine/sub2", 1),
+            ("nft/inet/mine/in", 1),
+            ("nft/inet/mine/sub", 1),
+        }
+        assert "udp to 127.0.0.1 port 9" in view.marked
+        lines = str(view).splitlines()
+        assert sum("▸" in line for line in lines) == 5
+        assert any("▸" in line and "-p udp -j ACCEPT" in line for line in lines)
+        # A rule that has moved keeps its mark, one that was deleted loses it.
+        node.iptables("-I", "OUTPUT", "-p", "icmp", "-j", "ACCEPT")
+        node.nft("flush chain inet mine sub2")
+        view._update(node.lab.snapshot())
+        assert ["iptables/ip/filter/OUTPUT", 3] in view.hits
+        assert ["nft/inet/mine/sub2", 1] not in view.hits
+        view.mark_journey(None)
+        assert view.hits == []
+        assert view.marked == ""
+    finally:
+        view.close()

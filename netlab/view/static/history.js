@@ -25,6 +25,7 @@ function render({ model, el }) {
   const picture = make("div", "nl-picture");
   const bar = make("div", "nl-bar", make("b", "", `History of lab ${model.get("lab")}`), back, slider, on, now, where);
   const root = make("div", "nl-root nl-history", bar, words, picture);
+  root.setAttribute("data-lm-suppress-shortcuts", "true");
   el.append(root);
 
   const last = () => model.get("times").length - 1;

@@ -109,6 +109,7 @@ function download(name, data) {
 
 function render({ model, el }) {
   const root = make("div", "nl-root nl-packets");
+  root.setAttribute("data-lm-suppress-shortcuts", "true");
   el.append(root);
   const table = new Table(root, model);
   const update = () => table.update();

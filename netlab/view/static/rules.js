@@ -20,12 +20,21 @@ class Walk {
     this.model = model;
     /** Jumps that the reader has opened, by the path that leads to them. @type {Set<string>} */
     this.opened = new Set();
+    /** Jumps that were opened for a mark: only once, so that the reader can close them. @type {Set<string>} */
+    this.shownFor = new Set();
   }
 
   draw() {
     /** @type {Map<string, Chain>} */
     this.chains = new Map(this.model.get("chains").map((/** @type {Chain} */ chain) => [chain.id, chain]));
+    this.hits = new Set(this.model.get("hits").map((/** @type {[string, number]} */ [id, number]) => `${id} ${number}`));
     this.root.replaceChildren(make("h4", "", `Rules of ${this.model.get("host")}`));
+    if (this.model.get("marked")) {
+      const sign = make("span", "nl-sign", "▸");
+      sign.setAttribute("aria-hidden", "true");
+      const count = this.hits.size === 1 ? "1 rule is" : `${this.hits.size} rules are`;
+      this.root.append(make("p", "nl-marked", sign, ` ${count} marked: ${this.model.get("marked")}`));
+    }
     const used = [...this.chains.values()].filter((chain) => chain.hook && (chain.steps.length || chain.policy !== "ACCEPT"));
     if (!used.length) this.root.append(make("p", "nl-none", "No rule: every packet passes."));
     for (const [hook, purpose] of this.model.get("hooks")) {
@@ -36,7 +45,6 @@ class Walk {
       this.root.append(section);
     }
     this.tick();
-    this.mark();
   }
 
   /** @param {Chain} chain @param {string} path */
@@ -60,8 +68,9 @@ class Walk {
 
   /** @param {Chain} chain @param {Step} step @param {string} path @param {HTMLElement} body */
   row(chain, step, path, body) {
-    const count = make("td", "nl-count", "–");
-    count.dataset.rule = `${chain.id} ${step.number}`;
+    const packets = make("span", "", "–");
+    packets.dataset.rule = `${chain.id} ${step.number}`;
+    const count = make("td", "nl-count", packets);
     const text = make("td", "nl-rule", step.text || "every packet");
     if (step.comment) text.append(" ", make("span", "nl-comment", step.comment));
     const where = make("td", "nl-where");
@@ -70,9 +79,23 @@ class Walk {
     const row = make("tr", "", count, text, where);
     row.dataset.row = `${chain.id} ${step.number}`;
     body.append(row);
+    const met = this.hits?.has(row.dataset.row);
+    if (met) {
+      row.classList.add("nl-hit");
+      const sign = make("span", "nl-sign", "▸ ");
+      sign.setAttribute("aria-hidden", "true");
+      count.prepend(sign, make("span", "nl-unseen", "The packet met this rule. "));
+    }
     for (const target of step.targets) {
       const next = this.chains?.get(target);
-      if (next) where.append(this.jump(next, `${path}>${step.number}>${target}`, row));
+      if (!next) continue;
+      const way = `${path}>${step.number}>${target}`;
+      const inside = next.steps.some((other) => this.hits?.has(`${next.id} ${other.number}`));
+      if (met && inside && !this.shownFor.has(way)) {
+        this.shownFor.add(way);
+        this.opened.add(way);
+      }
+      where.append(this.jump(next, way, row));
     }
   }
 
@@ -101,7 +124,6 @@ class Walk {
       else this.opened.delete(path);
       show(open);
       this.tick();
-      this.mark();
     });
     show(this.opened.has(path));
     return button;
@@ -116,16 +138,6 @@ class Walk {
       cell.textContent = packets === undefined ? "–" : String(packets);
     }
   }
-
-  mark() {
-    const hits = new Set(this.model.get("hits").map((/** @type {[string, number]} */ [id, number]) => `${id} ${number}`));
-    for (const row of this.root.querySelectorAll("[data-row]")) {
-      const hit = hits.has(/** @type {HTMLElement} */ (row).dataset.row);
-      row.classList.toggle("nl-hit", hit);
-      if (hit) row.setAttribute("aria-label", "The packet met this rule");
-      else row.removeAttribute("aria-label");
-    }
-  }
 }
 
 /** @param {string} text @returns {[string, string]} */
@@ -136,15 +148,20 @@ function split(text) {
 
 function render({ model, el }) {
   const root = make("div", "nl-root nl-rules");
+  root.setAttribute("data-lm-suppress-shortcuts", "true");
   el.append(root);
   const walk = new Walk(root, model);
   const draw = () => walk.draw();
   const tick = () => walk.tick();
-  const mark = () => walk.mark();
+  const mark = () => {
+    walk.shownFor.clear();
+    walk.draw();
+  };
   const close = () => root.classList.toggle("nl-closed", model.get("closed"));
   model.on("change:chains", draw);
   model.on("change:counters", tick);
   model.on("change:hits", mark);
+  model.on("change:marked", draw);
   model.on("change:closed", close);
   draw();
   close();
@@ -152,6 +169,7 @@ function render({ model, el }) {
     model.off("change:chains", draw);
     model.off("change:counters", tick);
     model.off("change:hits", mark);
+    model.off("change:marked", draw);
     model.off("change:closed", close);
     root.remove();
   };
