@@ -157,8 +157,8 @@ class Lab:
             except BaseException:
                 ends[0].namespace.apply(links.delete_link(ends[0].name, first.name))
                 raise
-        for host, end in zip(ends, (first, second), strict=True):
-            host.namespace.await_carrier(end.name)
+        # The second end was switched through when it came up; the first has to hear of it.
+        ends[0].namespace.await_carrier(first.name)
 
     def _veth_ends(self, ends: list[Host], names: tuple[str, str] | None) -> tuple[links.VethEnd, links.VethEnd]:
         if names is None:
