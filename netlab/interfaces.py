@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netlab.errors import InvalidInputError
 from netlab.kernel import check, links
+from netlab.kernel.namespace import decode_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,14 +150,17 @@ class Interfaces:
         """Make an interface a port of a bridge, and set it up."""
         _, index = self._interface(bridge)
         port = self._interface(interface)
-        before = self.namespace.find(interface)
+        before = self.namespace.find_raw(interface)
         # The kernel takes a port off its old bridge before it finds that the new one refuses it.
         with self._undo(lambda: self._return_port(port, before)):
-            self.namespace.apply(links.set_link(self.name, *port, master=(bridge, index)))
-            self.namespace.apply(links.set_link(self.name, *port, up=True))
+            # Two requests: in one the kernel would set it up first, and leave it so when it refuses the bridge.
+            self.namespace.apply(
+                links.set_link(self.name, *port, master=(bridge, index)), links.set_link(self.name, *port, up=True)
+            )
 
-    def _return_port(self, port: tuple[str, int], before: Any) -> None:
-        master = before.get_attr("IFLA_MASTER") or 0
+    def _return_port(self, port: tuple[str, int], raw: tuple[bytes, int] | None) -> None:
+        before = decode_link(raw)
+        master = (before.get_attr("IFLA_MASTER") or 0) if before is not None else 0
         now = self.namespace.find(port[0])
         if now is not None and (now.get_attr("IFLA_MASTER") or 0) != master:
             old = self.namespace.names()[master] if master else ""

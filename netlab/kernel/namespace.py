@@ -66,14 +66,10 @@ class Namespace:
 
     def find(self, interface: str) -> Any | None:
         """Return an interface's message, or None if there is none of that name."""
-        found = self._find_raw(interface)
-        if found is None:
-            return None
-        message = ifinfmsg(found[0], offset=found[1])
-        message.decode()
-        return message
+        return decode_link(self.find_raw(interface))
 
-    def _find_raw(self, interface: str) -> tuple[bytes, int] | None:
+    def find_raw(self, interface: str) -> tuple[bytes, int] | None:
+        """Return an interface's message undecoded, as (data, offset), or None if there is none of that name."""
         try:
             return self.route.get_raw(links.get_link(interface))
         except KernelError as error:
@@ -83,7 +79,7 @@ class Namespace:
 
     def index(self, interface: str) -> int:
         """Return an interface's index; raises NotFoundError with the names that there are."""
-        found = self._find_raw(interface)
+        found = self.find_raw(interface)
         if found is None:
             known = ", ".join(self.names().values()) or "none"
             raise NotFoundError(f"Host {self.name!r} has no interface {interface!r}. It has: {known}.")
@@ -96,7 +92,7 @@ class Namespace:
         It does so a moment after both ends of a cable are up, and throws away what is sent before that.
         """
         deadline = time.monotonic() + _CARRIER_PATIENCE
-        while (found := self._find_raw(interface)) is not None:
+        while (found := self.find_raw(interface)) is not None:
             data, start = found
             body, end = start + HEADER.size + _INFO_SIZE, start + length(data, start)
             states = [data[low] for kind, low, _ in attributes(data, body, end) if kind == OPERSTATE]
@@ -118,6 +114,15 @@ class Namespace:
     def close(self) -> None:
         """Close the descriptors; the namespace lives on as long as the sandbox holds it."""
         self._finalizer()
+
+
+def decode_link(raw: tuple[bytes, int] | None) -> Any | None:
+    """Decode what `Namespace.find_raw` returned."""
+    if raw is None:
+        return None
+    message = ifinfmsg(raw[0], offset=raw[1])
+    message.decode()
+    return message
 
 
 def _close(sock: _socket.socket, descriptor: int) -> None:
