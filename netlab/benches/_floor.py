@@ -1,7 +1,8 @@
 """The kernel's own floor: the requests of the bench's topology, encoded beforehand and sent in a tight loop.
 
 Run as a script in a process of its own: ``python -m netlab.benches._floor HOSTS``. It prints the seconds that the
-kernel took. Nothing but system calls stands between two requests, so that no program can build the same faster.
+kernel took: for named namespaces with their settings, cables, ports, addresses and routes, as a lab has them. Nothing
+but system calls stands between two requests, so that no program can build the same faster.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from ipaddress import ip_address, ip_interface, ip_network
 
 from netlab.kernel import _calls, links
+from netlab.kernel.namespace import FIRST_SYSCTLS
 from netlab.kernel.netlink import NLM_F_ACK, NLM_F_REQUEST, NetlinkSocket, Request
 
 #: Descriptors of the namespaces are moved to known numbers, so that messages can name them before they exist.
@@ -60,7 +62,9 @@ def main(count: int) -> None:
     """Build the topology once and print the seconds it took."""
     if os.geteuid() != 0:
         _calls.enter_user_namespace()
-    _calls.unshare(_calls.CLONE_NEWNET)
+    _calls.unshare(_calls.CLONE_NEWNET | _calls.CLONE_NEWNS)
+    _calls.mount("none", "/", None, _calls.MS_REC | _calls.MS_PRIVATE)
+    _calls.mount("tmpfs", "/run", "tmpfs", 0)
     hub = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     base = _calls.open_namespace("net")
     speaker = NetlinkSocket(hub)
@@ -71,6 +75,10 @@ def main(count: int) -> None:
     began = time.perf_counter()
     for number, (to_hub, to_host) in enumerate(plans):
         _calls.unshare(_calls.CLONE_NEWNET)
+        for key, value in FIRST_SYSCTLS.items():
+            _calls.write(f"/proc/sys/{key}", value)
+        os.close(os.open(f"/run/h{number}", os.O_CREAT | os.O_CLOEXEC))
+        _calls.mount("/proc/self/ns/net", f"/run/h{number}", None, _calls.MS_BIND)
         descriptor = _calls.open_namespace("net")
         fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_DESCRIPTOR + number)
         os.close(descriptor)
