@@ -31,7 +31,17 @@ if TYPE_CHECKING:
     from netlab.view.nouns import Scene
 
 _STATIC = Path(__file__).with_name("static")
-_MODULES = ("picture.js", "marks.js", "keyboard.js", "finding.js", "rates.js", "details.js", "still.js", "diagram.js")
+_MODULES = (
+    "text.js",
+    "picture.js",
+    "marks.js",
+    "keyboard.js",
+    "finding.js",
+    "rates.js",
+    "details.js",
+    "still.js",
+    "diagram.js",
+)
 #: One module for the browser; the order of the files does not matter to it.
 ESM = "\n".join((_STATIC / name).read_text("utf-8") for name in _MODULES)
 CSS = (_STATIC / "diagram.css").read_text("utf-8") + theme.live_css()

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
 from netlab.view import theme
 from netlab.view.drawing import draw
-from netlab.view.notebook import Weak, in_kernel
+from netlab.view.folding import fold
+from netlab.view.kept import Kept
+from netlab.view.notebook import Weak
 from netlab.view.scene import to_scene
 from netlab.view.slots import Slots
-from netlab.view.svg import static
+from netlab.view.svg import picture, static
 
 if TYPE_CHECKING:
     from netlab.kernel.values import Snapshot
     from netlab.lab import Lab
     from netlab.timeline import Moment
+    from netlab.view.drawing import Drawing
 
 _STATIC = Path(__file__).with_name("static")
 
 
-class History(anywidget.AnyWidget):
+class History(Kept):
     """Show what a lab went through, with a slider; made by `Lab.history`.
 
     `moments` are the snapshots; ``print(lab.history())`` tells all changes in words.
     """
 
-    _esm = (_STATIC / "history.js").read_text("utf-8")
+    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("still.js", "text.js", "history.js"))
     _css = (_STATIC / "history.css").read_text("utf-8") + theme.live_css()
     lab = traitlets.Unicode().tag(sync=True)
     times: Any = traitlets.List(help="of each moment: the time, and what changed, line by line").tag(sync=True)
@@ -40,16 +43,12 @@ class History(anywidget.AnyWidget):
 
     def __init__(self, lab: Lab) -> None:
         """Begin with all moments so far, and follow the lab."""
+        self._drawing: Drawing | None = None
         super().__init__(lab=lab.name)
         self._timeline = lab.watcher.timeline
         self._slots = Slots()
         self._subscription = lab.watcher.subscribe(Weak(self._update))
         self._refresh()
-
-    def open(self) -> None:
-        """Open the line to the browser; outside of a notebook there is none."""
-        if in_kernel():
-            super().open()
 
     @property
     def moments(self) -> tuple[Moment, ...]:
@@ -81,7 +80,17 @@ class History(anywidget.AnyWidget):
         moments = self.moments
         if moments and -len(moments) <= self.index < len(moments):
             scene = self._slots.keep(to_scene(moments[self.index].snapshot))
-            self.svg = static(draw(scene, self._slots.rooms), f"h{id(self):x}")
+            self._drawing = draw(fold(scene), self._slots.rooms)
+            # A picture with a style sheet of its own would change the colours of all others in the page.
+            self.svg = picture(self._drawing).markup
+            self._renew()
+
+    def _markup(self) -> str:
+        if self._drawing is None:
+            return super()._markup()
+        svg = base64.b64encode(static(self._drawing, self.key).encode()).decode()
+        words = html.escape(self._drawing.scene.sentence)
+        return f'<img src="data:image/svg+xml;base64,{svg}" alt="{words}">{super()._markup()}'
 
     def __str__(self) -> str:
         """Return all changes in words, with their times."""
@@ -94,14 +103,6 @@ class History(anywidget.AnyWidget):
     def __repr__(self) -> str:
         """Say how many moments there are."""
         return f"<History of lab {self.lab}: {len(self.moments)} moments>"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**kwargs)
-        text = {"text/plain": str(self), "text/html": f"{self.svg}<pre>{html.escape(str(self))}</pre>"}
-        if bundle is None:
-            return text
-        data, metadata = bundle
-        return {**text, **data, "text/plain": str(self)}, metadata
 
 
 def _plain(moment: Moment) -> dict[str, Any]:

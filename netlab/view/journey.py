@@ -38,7 +38,7 @@ _LINE, _MARGIN, _TABLE_WIDTH = 15.0, 12.0, 760.0
 class JourneyView(anywidget.AnyWidget):
     """Show a journey: play, step through it, or choose a row; a place in the picture and its row light together."""
 
-    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("still.js", "journey.js"))
+    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("still.js", "text.js", "journey.js"))
     _css = (_STATIC / "journey.css").read_text("utf-8") + theme.live_css()
     key = traitlets.Unicode().tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)

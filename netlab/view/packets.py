@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import html
 import threading
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
 from netlab.errors import InvalidInputError
 from netlab.kernel.packets import to_pcapng
 from netlab.view import theme
 from netlab.view.decoding import row
-from netlab.view.notebook import Weak, in_kernel
+from netlab.view.kept import Kept
+from netlab.view.notebook import Weak
 
 if TYPE_CHECKING:
     import os
@@ -43,13 +42,13 @@ def parse_place(place: str) -> tuple[str, str]:
     )
 
 
-class PacketTable(anywidget.AnyWidget):
+class PacketTable(Kept):
     """Show packets as they pass; made by `Lab.watch_packets`. It looks until `stop`, or until the lab is closed.
 
     `packets` are those seen so far; `save` writes them to a pcapng file that Wireshark opens.
     """
 
-    _esm = (_STATIC / "packets.js").read_text("utf-8")
+    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("still.js", "packets.js"))
     _css = (_STATIC / "packets.css").read_text("utf-8") + theme.live_css()
     title = traitlets.Unicode().tag(sync=True)
     rows: Any = traitlets.List(help="the last packets, oldest first").tag(sync=True)
@@ -67,11 +66,6 @@ class PacketTable(anywidget.AnyWidget):
         lab.on_close(Weak(self.stop))
         self.on_msg(_answer)
         threading.Thread(target=_pump, args=(weakref.ref(self), capture), name=f"packets {title}", daemon=True).start()
-
-    def open(self) -> None:
-        """Open the line to the browser; outside of a notebook there is none."""
-        if in_kernel():
-            super().open()
 
     @property
     def packets(self) -> tuple[Packet, ...]:
@@ -104,6 +98,7 @@ class PacketTable(anywidget.AnyWidget):
         with self.hold_sync():
             self.rows = [*self.rows, *decoded][-LIMIT:]
             self.total = len(packets)
+        self._renew()
 
     def __repr__(self) -> str:
         """Say where it looks, and how many packets it has seen."""
@@ -112,14 +107,6 @@ class PacketTable(anywidget.AnyWidget):
     def __str__(self) -> str:
         """Return a line for each packet."""
         return str(self._capture)
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**kwargs)
-        text = {"text/plain": str(self), "text/html": f"<pre>{html.escape(str(self))}</pre>"}
-        if bundle is None:
-            return text
-        data, metadata = bundle
-        return {**text, **data, "text/plain": str(self)}, metadata
 
 
 def watch(lab: Lab, place: str, expression: str | None) -> PacketTable:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
 from netlab.view import theme
 from netlab.view.chains import HOOKS, Chain, describe, to_chains
 from netlab.view.hits import to_hits
-from netlab.view.notebook import Weak, in_kernel
+from netlab.view.kept import Kept
+from netlab.view.notebook import Weak
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).with_name("static")
 
 
-class Rules(anywidget.AnyWidget):
+class Rules(Kept):
     """Show a host's iptables and nftables rules: hook, chain, rules, and where they lead; made by `Host.rules`.
 
     ``print(host.rules())`` gives the same as text. Counters are live; `mark_journey` lights what a packet met.
     """
 
-    _esm = (_STATIC / "rules.js").read_text("utf-8")
+    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("still.js", "rules.js"))
     _css = (_STATIC / "rules.css").read_text("utf-8") + theme.live_css()
     host = traitlets.Unicode().tag(sync=True)
     hooks: Any = traitlets.List(help="the hooks in order, each as [name, purpose]").tag(sync=True)
@@ -52,11 +51,6 @@ class Rules(anywidget.AnyWidget):
         host.lab.on_close(Weak(self._farewell))
         self._lab = weakref.ref(host.lab)
 
-    def open(self) -> None:
-        """Open the line to the browser; outside of a notebook there is none."""
-        if in_kernel():
-            super().open()
-
     def __str__(self) -> str:
         """Return the walk as text."""
         return describe(self.host, self._walk, {(chain, number) for chain, number in self.hits})
@@ -75,6 +69,7 @@ class Rules(anywidget.AnyWidget):
         with self.hold_sync():
             self.marked = "" if journey is None else repr(journey).strip("<>")
             self._mark_again()
+        self._renew()
 
     def _mark_again(self) -> None:
         """Find the journey's rules where they are now."""
@@ -88,6 +83,7 @@ class Rules(anywidget.AnyWidget):
 
     def _farewell(self) -> None:
         self.closed = True
+        self._renew()
 
     def _update(self, snapshot: Snapshot) -> None:
         if self.host not in snapshot:
@@ -106,14 +102,7 @@ class Rules(anywidget.AnyWidget):
                 if self._journey is not None:
                     self._mark_again()
             self.counters = counters
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**kwargs)
-        text = {"text/plain": str(self), "text/html": f"<pre>{html.escape(str(self))}</pre>"}
-        if bundle is None:
-            return text
-        data, metadata = bundle
-        return {**text, **data, "text/plain": str(self)}, metadata
+        self._renew()
 
 
 def _plain(chain: Chain) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The picture that stays: an SVG output beside the widget, so that saved notebooks show the lab without Python.
+"""What stays: an output of SVG or HTML beside a widget, so that saved notebooks show it without Python.
 
 JupyterLab, nbconvert and GitHub show it; the widget hides it for as long as it is alive itself.
 """
@@ -24,12 +24,13 @@ _lock = threading.Lock()
 class Still:
     """One static output in a notebook, refreshed when its picture is another.
 
-    ``render`` returns the SVG and a summary in words.
+    ``render`` returns the picture, which is of the type ``mime``, and a summary in words.
     """
 
-    def __init__(self, identity: str, render: Callable[[], tuple[str, str]]) -> None:
+    def __init__(self, identity: str, render: Callable[[], tuple[str, str]], mime: str = "image/svg+xml") -> None:
         """Show the picture once, below what was shown last."""
         self.identity = identity
+        self._mime = mime
         self._render = render
         self._shown = ""
         self._last = 0.0
@@ -82,10 +83,10 @@ class Still:
     def _show(self, *, update: bool) -> None:
         picture, words = self._render()
         self._last = time.monotonic()
-        if picture == self._shown:
+        if not picture or picture == self._shown:
             return
         self._shown = picture
-        bundle = {"image/svg+xml": picture, "text/plain": words}
+        bundle = {self._mime: picture, "text/plain": words}
         display(bundle, raw=True, display_id=self.identity, update=update)  # type: ignore[no-untyped-call]
 
 

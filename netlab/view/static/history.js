@@ -23,10 +23,14 @@ function render({ model, el }) {
   const words = make("ul", "nl-words");
   words.setAttribute("aria-live", "polite");
   const picture = make("div", "nl-picture");
+  picture.tabIndex = 0;
+  picture.setAttribute("role", "region");
+  picture.setAttribute("aria-label", `Lab ${model.get("lab")} at that moment`);
   const bar = make("div", "nl-bar", make("b", "", `History of lab ${model.get("lab")}`), back, slider, on, now, where);
   const root = make("div", "nl-root nl-history", bar, words, picture);
   root.setAttribute("data-lm-suppress-shortcuts", "true");
   el.append(root);
+  const showStill = hideStill(el, model.get("key"));
 
   const last = () => model.get("times").length - 1;
   const place = () => (model.get("index") < 0 ? last() : model.get("index"));
@@ -47,6 +51,7 @@ function render({ model, el }) {
   };
   const draw = () => {
     picture.innerHTML = model.get("svg");
+    fitPicture(picture);
   };
   /** @param {number} index */
   const go = (index) => {
@@ -67,6 +72,7 @@ function render({ model, el }) {
     model.off("change:times", show);
     model.off("change:index", show);
     model.off("change:svg", draw);
+    showStill();
     root.remove();
   };
 }

@@ -41,7 +41,13 @@ class JourneyPlayer {
     const outcome = make("p", `nl-end ${end.ok ? "ok" : "bad"}`, `${end.ok ? "✓" : "✕"} ${end.text}`);
     this.picture = make("div", "nl-picture");
     this.picture.innerHTML = model.get("svg");
-    root.append(bar, this.picture, outcome, this.said, this.table());
+    this.picture.tabIndex = 0;
+    this.picture.setAttribute("role", "region");
+    this.picture.setAttribute("aria-label", "The way over the picture of the lab");
+    this.scroll = this.table();
+    const both = make("div", "nl-both", this.picture, this.scroll);
+    root.append(bar, outcome, both, this.said);
+    fitPicture(this.picture);
     root.addEventListener("keydown", (event) => this.key(event));
     for (const mark of this.picture.querySelectorAll(".nl-hop")) {
       mark.addEventListener("click", () => this.go(this.indexOf(Number(mark.getAttribute("data-step")))));
@@ -76,6 +82,7 @@ class JourneyPlayer {
       this.body.append(line);
     }
     const scroll = make("div", "nl-scroll", make("table", "", make("thead", "", head), this.body));
+    scroll.tabIndex = 0;
     scroll.setAttribute("role", "region");
     scroll.setAttribute("aria-label", "All steps of the journey");
     return scroll;
@@ -91,7 +98,7 @@ class JourneyPlayer {
     open.setAttribute("aria-label", `Step ${step.number}: ${step.host}, ${step.where}, ${step.verdict}. Show it in the picture.`);
     const rule = [step.rule, step.outer && `inside ${step.outer}`].filter(Boolean).join(" · ");
     const mark = step.stopped ? "✕ " : step.rewritten ? "◆ " : "";
-    const cells = [step.time, step.host, step.where, mark + step.verdict, step.flow, rule];
+    const cells = [step.time, step.host, step.where, mark + step.verdict, step.flow.replace(" ⇒ ", "\n⇒\u00a0").replaceAll("→ ", "→\u00a0"), rule];
     const line = make("tr", "", make("td", "", open), ...cells.map((text) => make("td", "", text)));
     line.classList.toggle("nl-rewritten", step.rewritten);
     line.classList.toggle("nl-stopped", step.stopped);
@@ -145,6 +152,13 @@ class JourneyPlayer {
     if (focus && this.at >= 0) this.lines?.[this.at].querySelector("button")?.focus();
   }
 
+  /** Bring the place and the row of the present step into view, each within its own frame. */
+  follow() {
+    if (this.at < 0) return;
+    reveal(this.picture, this.picture.querySelector(".nl-hop.nl-now"));
+    reveal(this.scroll, this.lines?.[this.at]?.firstElementChild);
+  }
+
   /** Show the way up to the present step, and mark its row and its place. */
   show() {
     const step = this.steps[this.at];
@@ -167,11 +181,24 @@ class JourneyPlayer {
       if (index === this.at) button.setAttribute("aria-current", "step");
       else button.removeAttribute("aria-current");
     }
+    this.follow();
     const host = step ? this.picture.querySelector(`[data-nl-id="host:${CSS.escape(step.host)}"]`) : null;
     for (const other of this.picture.querySelectorAll(".nl-here")) other.classList.remove("nl-here");
     host?.classList.add("nl-here");
     this.said.textContent = step ? `${step.number}: ${step.host}, ${step.where}: ${step.verdict} ${step.rewritten ? step.flow : ""} ${step.rule}` : "";
   }
+}
+
+/** Scroll a place, and nothing around it, until something in it can be seen. @param {HTMLElement | undefined} place @param {Element | null | undefined} target */
+function reveal(place, target) {
+  if (!place || !target) return;
+  const outer = place.getBoundingClientRect();
+  const inner = target.getBoundingClientRect();
+  const margin = 40;
+  if (inner.top < outer.top + margin) place.scrollTop -= outer.top + margin - inner.top;
+  if (inner.bottom > outer.bottom - margin) place.scrollTop += inner.bottom - outer.bottom + margin;
+  if (inner.left < outer.left + margin) place.scrollLeft -= outer.left + margin - inner.left;
+  if (inner.right > outer.right - margin) place.scrollLeft += inner.right - outer.right + margin;
 }
 
 function render({ model, el }) {

@@ -111,6 +111,7 @@ function render({ model, el }) {
   const root = make("div", "nl-root nl-packets");
   root.setAttribute("data-lm-suppress-shortcuts", "true");
   el.append(root);
+  const showStill = hideStill(el, model.get("key"));
   const table = new Table(root, model);
   const update = () => table.update();
   const end = () => table.end();
@@ -126,6 +127,7 @@ function render({ model, el }) {
     model.off("change:rows", update);
     model.off("change:running", end);
     model.off("msg:custom", take);
+    showStill();
     root.remove();
   };
 }

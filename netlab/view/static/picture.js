@@ -32,16 +32,6 @@ function placeOf(el) {
   return box ? { x: Number(box.getAttribute("x")), y: Number(box.getAttribute("y")), moved: false } : null;
 }
 
-/** Text that the reader's fonts make wider than was measured is squeezed. @param {Element} root */
-function guardText(root) {
-  const texts = /** @type {SVGTextElement[]} */ ([...root.querySelectorAll("text[data-w]")]);
-  const wide = texts.filter((text) => text.getComputedTextLength() > Number(text.dataset.w) + 1);
-  for (const text of wide) {
-    text.setAttribute("textLength", String(text.dataset.w));
-    text.setAttribute("lengthAdjust", "spacingAndGlyphs");
-  }
-}
-
 /** What can be clicked says so. @param {Element} root */
 function makeButtons(root) {
   for (const el of root.querySelectorAll("[data-nl-id]")) {

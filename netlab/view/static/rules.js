@@ -102,12 +102,13 @@ class Walk {
   /** A button that opens the chain a rule leads to, right below it. @param {Chain} chain @param {string} path @param {HTMLElement} row */
   jump(chain, path, row) {
     const label = chain.alias ? `${chain.name} (${chain.alias})` : chain.name;
-    const button = /** @type {HTMLButtonElement} */ (make("button", "nl-jump", `→ ${label}`));
+    const button = /** @type {HTMLButtonElement} */ (make("button", "nl-jump"));
     button.type = "button";
     /** @type {HTMLElement | null} */
     let inside = null;
     const show = (/** @type {boolean} */ open) => {
       button.setAttribute("aria-expanded", String(open));
+      button.textContent = `${open ? "↓" : "→"} ${label}`;
       if (open && !inside) {
         const cell = /** @type {HTMLTableCellElement} */ (make("td", "nl-inside", this.chain(chain, path)));
         cell.colSpan = 3;
@@ -150,6 +151,7 @@ function render({ model, el }) {
   const root = make("div", "nl-root nl-rules");
   root.setAttribute("data-lm-suppress-shortcuts", "true");
   el.append(root);
+  const showStill = hideStill(el, model.get("key"));
   const walk = new Walk(root, model);
   const draw = () => walk.draw();
   const tick = () => walk.tick();
@@ -171,6 +173,7 @@ function render({ model, el }) {
     model.off("change:hits", mark);
     model.off("change:marked", draw);
     model.off("change:closed", close);
+    showStill();
     root.remove();
   };
 }

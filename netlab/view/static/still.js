@@ -22,7 +22,7 @@ function hideStill(el, key) {
     const image = output.querySelector("img[src^='data:image/svg']");
     const source = image ? decodeURIComponent(image.getAttribute("src")?.split(",")[1] ?? "") : "";
     const text = source.startsWith("PHN2Z") || source.startsWith("PD94") ? atob(source) : source;
-    return text.includes(`data-nl-key="${key}"`) || output.querySelector(`svg[data-nl-key="${key}"]`) !== null;
+    return text.includes(`data-nl-key="${key}"`) || output.querySelector(`[data-nl-key="${key}"]`) !== null;
   };
   const look = () => {
     for (const output of /** @type {HTMLElement[]} */ ([...area.children])) {
