@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import json
 import socket as _socket
 import time
 import weakref
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
 
+from netlab.errors import KernelError
 from netlab.kernel import links, read, read_links, read_rules, read_sockets
-from netlab.kernel.netlink import NetlinkSocket, Query
+from netlab.kernel.netlink import DUMP_TRIES, NetlinkSocket, Query
 from netlab.kernel.process import output_of
 from netlab.kernel.values import FirewallRule, HostState, Interface, Snapshot
 
@@ -75,7 +78,7 @@ class Surveyor:
         legacy = {name: [values[file] for file in _LEGACY_FILES] for name, values in files.items()}
         sockets = self._read_sockets(files)
         tables, tracked = self._read_netfilter(files, connections=connections)
-        rules = read_all_rules(self._sandbox, tables, legacy)
+        rules = _read_calm_rules(self._sandbox, tables, legacy)
         return {
             name: dataclasses.replace(
                 state,
@@ -162,6 +165,19 @@ class Surveyor:
 def _sysctls(values: Files) -> tuple[tuple[str, str], ...]:
     read_values = ((key, values[file]) for key, file in zip(SYSCTLS, _SYSCTL_FILES, strict=True))
     return tuple((key, value) for key, value in read_values if value is not None)
+
+
+def _read_calm_rules(
+    sandbox: Sandbox, tables: dict[str, Tables], legacy: dict[str, list[str | None]]
+) -> dict[str, tuple[FirewallRule, ...]]:
+    """Read all rules; again where nft broke off its list, since they were changed meanwhile."""
+    for _ in range(DUMP_TRIES):
+        try:
+            return read_all_rules(sandbox, tables, legacy)
+        except json.JSONDecodeError:
+            continue
+    words = "the rules changed each time they were listed"
+    raise KernelError("nft -j list ruleset", errno.EAGAIN, words, "Try again when less is going on.")
 
 
 def read_all_rules(
