@@ -189,11 +189,14 @@ class Kubelet:
         """Notice ended processes, restart containers, run due probes; return the pods whose state is different."""
         different: set[Key] = set()
         for key, pod in list(self.pods.items()):
+            if not pod.alive and pod_status(pod)["phase"] == "Running":
+                self._make_anew(key, pod)
+                different.add(key)
+                continue
             if pod.alive:
                 for container in pod.containers:
                     container.poll()
-                    policy = pod.spec.get("restartPolicy") or "Always"
-                    if container.restart_if_due(policy, pod.environments.get(container.name, {})):
+                    if container.restart_if_due(_policy(pod), pod.environments.get(container.name, {})):
                         self.note(key, "Started", f"Started container {container.name} again")
                 self._prober.probe(pod)
             shown = (self.store.find(key) or {}).get("status", {})
@@ -202,19 +205,36 @@ class Kubelet:
         due = [key for key, failure in self._failures.items() if failure.again <= time.monotonic()]
         return different | set(due)
 
+    def _make_anew(self, key: Key, pod: Pod) -> None:
+        """Give a pod whose pause process ended new namespaces and a new address, as a kubelet does."""
+        self.note(key, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+        restarts = {container.name: container.restarts + 1 for container in pod.containers}
+        self.stop([key])
+        data = self.store.get(key)
+        self._start(key, data)
+        if key not in self.pods:
+            self.store.update(key, status={**data["status"], "phase": "Pending"})
+            return
+        for container in self.pods[key].containers:
+            container.restarts = restarts[container.name]
+
     def problem(self, key: Key) -> str:
         """Return why a pod could not be started; empty if it could."""
         failure = self._failures.get(key)
         return failure.message if failure else ""
 
 
+def _policy(pod: Pod) -> str:
+    return str(pod.spec.get("restartPolicy") or "Always")
+
+
 def pod_status(pod: Pod) -> dict[str, Any]:
     """Return a running pod's status as Kubernetes has it."""
     states = [container.status() for container in pod.containers]
     ended = all("terminated" in each["state"] for each in states) and bool(states)
-    policy = pod.spec.get("restartPolicy") or "Always"
+    policy = _policy(pod)
     phase = "Running"
-    if not pod.alive:
+    if not pod.alive and policy == "Never":
         phase = "Failed"
     elif ended and policy != "Always":
         failed = any(each["state"]["terminated"]["exitCode"] for each in states)

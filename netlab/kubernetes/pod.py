@@ -29,8 +29,8 @@ _LONGEST_ALIAS = 255
 class Pod:
     """One running pod.
 
-    ``host`` is what it is made of, ``node`` where it runs, ``pause`` the process that holds it: when it ends, the pod
-    has ended.
+    ``host`` is what it is made of, ``node`` where it runs, ``pause`` the process that holds it: when it ends, the node
+    gives the pod new namespaces and a new address, or lets it fail if its restart policy is Never.
     """
 
     def __init__(self, key: Key, spec: Mapping[str, Any], node: Node, on_change: Callable[[], object]) -> None:

@@ -43,14 +43,30 @@ def test_requests_go_on_when_a_node_fails(web: Cluster) -> None:
     web.delete("pod/back")
 
 
-def test_a_pod_ends_with_its_pause_process(web: Cluster) -> None:
-    """The Deployment starts another one; the Service leads there."""
+def test_a_pod_is_made_anew_when_its_pause_process_ends(web: Cluster) -> None:
+    """It keeps its name and gets another namespace and address; its containers start again, and the Service knows."""
     name = next(name for name in web.pods if name.startswith("web-"))
     first = web.pod(name)
+    address, inode = first.ip, first.host.namespace.inode
     assert first.pause is not None
     first.pause.kill()
-    eventually(lambda: name not in web.pods and sum(each.startswith("web-") for each in web.pods) == 3, 5)
-    assert name not in spread(web.pod("client"), "10.96.0.10", 40)
+    eventually(lambda: name in web.pods and web.pod(name) is not first and web.pod(name).ready, 5)
+    assert web.pod(name).ip != address
+    assert web.pod(name).host.namespace.inode != inode
+    assert [container.restarts for container in web.pod(name).containers] == [1]
+    assert "SandboxChanged" in web.describe(f"pod/{name}")
+    eventually(lambda: name in spread(web.pod("client"), "10.96.0.10", 40), 5)
+    assert not web.pod("client").run("ping", "-c1", "-W1", address).ok
+
+
+def test_a_pod_that_is_never_restarted_fails_with_its_pause_process(web: Cluster) -> None:
+    """Nothing takes its place."""
+    web.apply(pod("once", restartPolicy="Never"))
+    pause = web.pod("once").pause
+    assert pause is not None
+    pause.kill()
+    eventually(lambda: "Error" in web.get("pods", "once"), 5)
+    web.delete("pod/once")
 
 
 def test_an_http_probe_takes_a_pod_out_and_in(web: Cluster) -> None:

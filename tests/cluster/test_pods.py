@@ -1,4 +1,4 @@
-"""Pods are wired by CNI, reach each other without translation, and end when their pause process does."""
+"""Pods are wired by CNI, reach each other without translation, and are held by a pause process."""
 
 from __future__ import annotations
 
