@@ -95,12 +95,13 @@ class Lab:
                 namespace = Namespace(self.sandbox, name, nsid, shared.name if shared else None)
                 if shared is None:
                     self._surveyor.base.apply(links.name_namespace(namespace.netns, nsid))
+                host = self._hosts[name] = Host(self, namespace)
             except BaseException:
                 # It may have been made although we were interrupted before we heard of it.
+                self._hosts.pop(name, None)
                 with contextlib.suppress(NotFoundError, ClosedError):
                     self.sandbox.request("remove_host", name=name)
                 raise
-            host = self._hosts[name] = Host(self, namespace)
         self._changed([name])
         return host
 

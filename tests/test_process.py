@@ -259,8 +259,8 @@ def test_an_interrupt_at_any_moment_leaves_the_answers_in_order(red: Host, alarm
     """However an interrupt falls into a stream of requests, each later answer belongs to its own question."""
     interrupts = 0
     for round_ in range(60):
-        signal.setitimer(signal.ITIMER_REAL, 0.0005 + 0.0002 * round_)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0005 + 0.0002 * round_)
             while True:
                 red.run("true")
                 red.sysctl["net.ipv4.ip_forward"] = 0
@@ -277,8 +277,8 @@ def test_an_interrupt_at_any_moment_leaves_the_answers_in_order(red: Host, alarm
 def test_an_interrupted_host_can_be_added_again(lab: Lab, alarm: None) -> None:
     """However an interrupt falls into the making of hosts, each is there whole or not at all."""
     for round_ in range(30):
-        signal.setitimer(signal.ITIMER_REAL, 0.0003 + 0.0001 * round_)
         with contextlib.suppress(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.0003 + 0.0001 * round_)
             for number in itertools.count():
                 lab.add_host(f"h{round_}-{number}")
         last = len([name for name in lab.hosts if name.startswith(f"h{round_}-")])
