@@ -1,4 +1,4 @@
-"""``%%host red`` and ``%host red ip addr``: commands in a host, from a notebook cell.
+"""``%%host red`` and ``%host red ip addr``: commands in a host, from a notebook cell; ``%kubectl`` for a cluster.
 
 The commands are bash, and print to a pseudo-terminal: so what they print comes at once and in order, both streams as
 one, as in a terminal window. Nothing of it passes through the notebook's own shell.
@@ -100,10 +100,46 @@ class HostMagics(Magics):
                 find_host(options.host, options.lab), rest, timeout=options.timeout, checked=not options.no_raise
             )
         except LabError as error:
-            # The learner's mistake is in the cell: a traceback through netlab would only hide it.
-            lines = [f"\x1b[31m{type(error).__name__}\x1b[0m: {error}"]
-            setattr(error, "_render_traceback_", lambda: lines)  # noqa: B010 - what IPython looks for
-            raise
+            raise _shown_plainly(error) from None
+
+    @line_cell_magic  # type: ignore[untyped-decorator, unused-ignore]
+    def kubectl(self, line: str, cell: str | None = None) -> None:
+        """Run a kubectl command on a cluster of this notebook: ``%kubectl get pods``; the cell is what ``-f -`` reads.
+
+        Without ``--context NAME`` it is the newest open cluster.
+        """
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise UsageError(f"%kubectl: {error}") from None
+        try:
+            print(run_kubectl(words, cell or ""))  # noqa: T201 - a magic speaks to the reader
+        except LabError as error:
+            raise _shown_plainly(error) from None
+
+
+def run_kubectl(words: list[str], stdin: str) -> str:
+    """Run a command on the newest open cluster, or on that of ``--context``; raises NotFoundError without one."""
+    from netlab.kubernetes.cluster import living_clusters  # noqa: PLC0415 - most notebooks have none
+    from netlab.kubernetes.commands import run  # noqa: PLC0415
+
+    wanted = None
+    if "--context" in words[:-1]:
+        place = words.index("--context")
+        wanted, words = words[place + 1], words[:place] + words[place + 2 :]
+    clusters = [each for each in living_clusters() if wanted in {None, each.lab.name}]
+    if not clusters:
+        known = ", ".join(each.lab.name for each in living_clusters()) or "none; Cluster() makes one"
+        named = f" named {wanted!r}" if wanted else ""
+        raise NotFoundError(f"This notebook has no open cluster{named}. It has: {known}.")
+    return run(clusters[0], words, stdin)
+
+
+def _shown_plainly(error: LabError) -> LabError:
+    """Return the error, to be shown without a traceback: the learner's mistake is in the cell."""
+    lines = [f"\x1b[31m{type(error).__name__}\x1b[0m: {error}"]
+    setattr(error, "_render_traceback_", lambda: lines)  # noqa: B010 - what IPython looks for
+    return error
 
 
 def _split_line(line: str) -> tuple[str, str]:

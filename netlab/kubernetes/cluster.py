@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from netlab.errors import InvalidInputError, NotFoundError
 from netlab.kernel import check
+from netlab.kubernetes import commands
 from netlab.kubernetes.admission import Change, Changes, admit
 from netlab.kubernetes.controllers import Controllers
 from netlab.kubernetes.kinds import read_reference
@@ -31,6 +34,13 @@ if TYPE_CHECKING:
     from netlab.kubernetes.node import Node
     from netlab.kubernetes.pod import Pod
     from netlab.kubernetes.printing import Text
+
+_living: weakref.WeakSet[Cluster] = weakref.WeakSet()
+
+
+def living_clusters() -> list[Cluster]:
+    """Return the open clusters of this program, newest first."""
+    return sorted((cluster for cluster in _living if not cluster.lab.closed), key=lambda each: -each.lab.number)
 
 
 class Cluster:
@@ -59,6 +69,7 @@ class Cluster:
         except BaseException:
             lab.close()
             raise
+        _living.add(self)
 
     def _build(self, lab: Lab, nodes: int, options: dict[str, Any]) -> None:
         self.lab = lab
@@ -134,6 +145,13 @@ class Cluster:
         with self.lock:
             self._controllers.refresh()
             return describe(self.store, self._kubelet.events, arguments)
+
+    def kubectl(self, line: str, stdin: str = "") -> Text:
+        """Run one command as it is typed after ``kubectl``; ``stdin`` is what ``-f -`` reads.
+
+        Takes get, describe, apply, delete, label, scale, patch, logs and exec, with their usual options.
+        """
+        return commands.run(self, shlex.split(line), stdin)
 
     def _keys(self, what: object, namespace: str) -> list[Key]:
         if isinstance(what, str) and "\n" not in what and "/" in what and "." not in what.partition("/")[0]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from netlab.kubernetes.endpoints import is_ready
 from netlab.kubernetes.kubelet import pod_status
-from netlab.kubernetes.scheduling import ENDED, choose_node, deployment_status, owner_of, plan_deployment
+from netlab.kubernetes.scheduling import ENDED, choose_node, deployment_status, owner_of, plan_deployment, released
 from netlab.kubernetes.store import key_of, now
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class Controllers:
 
     def _plan(self) -> list[Key]:
         """Make the pods that Deployments miss; return the keys of pods that have to go."""
+        for deployment in self.store.all("Deployment"):
+            for pod in released(deployment, self.store.all("Pod", deployment["metadata"]["namespace"])):
+                self.store.put(pod)
         pods = self.store.all("Pod")
         uids = {data["metadata"]["uid"] for data in self.store.all("Deployment")}
         going = [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]

@@ -54,6 +54,20 @@ def plan_deployment(deployment: Object, pods: Iterable[Object]) -> tuple[list[Ob
     return made, [*extra, *old]
 
 
+def released(deployment: Object, pods: Iterable[Object]) -> list[Object]:
+    """Return the Deployment's pods that its selector does not match any more, as standing alone.
+
+    So a ReplicaSet lets a pod go whose label was changed, and makes another one in its place.
+    """
+    wanted = (deployment["spec"]["selector"].get("matchLabels") or {}).items()
+    return [
+        {**pod, "metadata": {name: value for name, value in pod["metadata"].items() if name != "ownerReferences"}}
+        for pod in pods
+        if owner_of(pod) == deployment["metadata"]["uid"]
+        and not wanted <= (pod["metadata"].get("labels") or {}).items()
+    ]
+
+
 def _lives(pod: Mapping[str, Any]) -> bool:
     return pod.get("status", {}).get("phase") not in ENDED
 

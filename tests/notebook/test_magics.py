@@ -230,3 +230,17 @@ def test_restart_leaves_nothing(kernel: Kernel) -> None:
     kernel.connect()
     assert kernel.run("%load_ext netlab\n%host red hostname").reply["ename"] == "NotFoundError"
     assert not processes("sleep 4711.4")
+
+
+def test_kubectl_works_on_the_newest_cluster_or_on_the_one_named(kernel: Kernel) -> None:
+    """The cell is what is applied; names of the notebook may stand in the line; a mistake is told in one line."""
+    made = "from netlab import Cluster\none, two = (Cluster(nodes=1, name=name) for name in ('one', 'two'))"
+    assert kernel.run(made).reply["status"] == "ok"
+    manifest = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}"
+    assert kernel.run(f"%%kubectl apply -f -\n{manifest}").text.strip() == "namespace/shop created"
+    assert kernel.run("%kubectl get ns shop {'-o'} name").text.strip() == "namespace/shop"
+    missing = kernel.run("%kubectl --context one get ns shop")
+    assert missing.reply["ename"] == "NotFoundError"
+    assert "Traceback" not in missing.error
+    assert "node-1" in kernel.run("%kubectl --context {one.lab.name} get nodes").text
+    assert "It has: two, one." in kernel.run("%kubectl --context three get nodes").error
