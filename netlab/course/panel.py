@@ -16,6 +16,7 @@ from netlab.view.notebook import Weak
 
 if TYPE_CHECKING:
     from netlab.host import Host
+    from netlab.kubernetes.cluster import Cluster
     from netlab.lab import Lab
 
 _TOLD = ("passed", "saw", "expected", "look", "word", "story", "journey")
@@ -57,6 +58,11 @@ class Panel(CourseWidget):
     def lab(self) -> Lab:
         """The lab of this exercise."""
         return self._task.scene.lab
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster of this exercise; raises NotFoundError where it has none."""
+        return self._task.scene.cluster
 
     def host(self, role: str) -> Host:
         """Return the host that plays a role."""

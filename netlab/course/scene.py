@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netlab.errors import CommandError, InvalidInputError, NotFoundError
+from netlab.kubernetes.commands import run_script
 from netlab.lab import Lab
 
 if TYPE_CHECKING:
     from netlab.course.values import Work
     from netlab.host import Host
+    from netlab.kubernetes.cluster import Cluster
 
+#: In a `Work`, what is done with kubectl and not in a host.
+KUBECTL = "kubectl"
 _NAMES = (
     "ada",
     "ben",
@@ -50,7 +54,9 @@ class Scene:
         """Make an empty lab; equal seeds give equal names and addresses."""
         # Not for secrets: the same attempt shall look the same after a restart.
         self.random = random.Random(f"{key} {seed}")  # noqa: S311
-        self.lab = Lab(key)
+        self.key = key
+        self._lab: Lab | None = None
+        self._cluster: Cluster | None = None
         self.values: dict[str, str] = {}
         self._names = self.random.sample(_NAMES, len(_NAMES))
         self._networks = [
@@ -61,16 +67,48 @@ class Scene:
         ]
         self._roles: dict[str, str] = {}
 
+    @property
+    def lab(self) -> Lab:
+        """The lab; it is made when it is first asked for, unless a cluster brings its own."""
+        if self._lab is None:
+            self._lab = Lab(self.key)
+        return self._lab
+
+    def add_cluster(self, nodes: int = 3, **options: Any) -> Cluster:
+        """Make a `Cluster`, whose lab is that of this scene; takes what `Cluster` takes."""
+        from netlab.kubernetes.cluster import Cluster  # noqa: PLC0415 - most exercises have none
+
+        if self._lab is not None:
+            raise InvalidInputError("A scene has one lab: make the cluster before any host.")
+        self._cluster = Cluster(nodes, name=self.key, **options)
+        self._lab = self._cluster.lab
+        return self._cluster
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster; raises NotFoundError where the scene has none."""
+        if self._cluster is None:
+            raise NotFoundError("There is no cluster in this exercise.")
+        return self._cluster
+
+    def name(self) -> str:
+        """Return a name that this scene has not used yet."""
+        return self._names.pop()
+
+    def cast(self, role: str, host: str) -> None:
+        """Give a role to a host that is there already, such as a pod of the cluster."""
+        self._roles[role] = self.values[role] = host
+
     def add_hosts(self, *roles: str) -> list[Host]:
         """Add a host for each role, with ``lo`` up, forwarding and rp_filter off."""
         hosts = []
         for role in roles:
-            host = self.lab.add_host(self._names.pop())
+            host = self.lab.add_host(self.name())
             host.set_link("lo", up=True)
             # A new namespace may inherit these from the machine.
             for key in ("ip_forward", "conf.all.rp_filter", "conf.default.rp_filter"):
                 host.sysctl[f"net.ipv4.{key}"] = 0
-            self._roles[role] = self.values[role] = host.name
+            self.cast(role, host.name)
             hosts.append(host)
         return hosts
 
@@ -97,8 +135,11 @@ class Scene:
             raise InvalidInputError(f"{text!r} names what this scene has not: {error}.") from None
 
     def work(self, work: Work, *, checked: bool = True) -> None:
-        """Run commands in the hosts, by their role; raises CommandError at the first line that fails if ``checked``."""
+        """Run commands in the hosts, by their role, or with kubectl; raises at the first that fails if ``checked``."""
         for role, script in work.items():
+            if role == KUBECTL:
+                run_script(self.cluster, self.fill(script), checked=checked)
+                continue
             options = "-ec" if checked else "-c"
             result = self.host(role).run("bash", options, self.fill(script), timeout=_PATIENCE)
             if checked and not result.ok:
@@ -112,7 +153,10 @@ class Scene:
 
         An interface that is up drops what it sends until the kernel's link watch has seen its carrier
         (net/core/link_watch.c). Who sends earlier loses an ARP request, and the next one follows a second later.
+        A cluster has waited for its own already.
         """
+        if self._cluster is not None:
+            return
         snapshot = self.lab.snapshot()
         seen: set[frozenset[tuple[str, str]]] = set()
         for state in snapshot.hosts:
@@ -128,4 +172,5 @@ class Scene:
 
     def close(self) -> None:
         """End the lab; may be called twice."""
-        self.lab.close()
+        if self._lab is not None:
+            self._lab.close()

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from netlab.course import records
-from netlab.course.scene import Scene
+from netlab.course.scene import KUBECTL, Scene
 from netlab.course.values import BreakFix, Exercise, Fault, Hint, Verdict, failed
 from netlab.errors import LabError
 
@@ -131,13 +131,16 @@ class Task:
     def solution_text(self) -> str:
         """Return a solution for this attempt, host by host; that it was opened is kept."""
         records.note_help(self.spec.key, solution=True)
-        parts = [
-            f"# in {self.scene.values[role]}\n{self.scene.fill(script).strip()}" for role, script in self._work.items()
-        ]
+        parts = [f"# {self._place(role)}\n{self.scene.fill(script).strip()}" for role, script in self._work.items()]
         text = "\n\n".join(parts)
         if self.fault:
             text += "\n\n" + "\n".join(f"# {line}" for line in self.scene.fill(self.fault.was).splitlines())
         return text
+
+    def _place(self, role: str) -> str:
+        if role == KUBECTL:
+            return f"on the cluster, each as %kubectl --context {self.scene.key} …"
+        return f"in {self.scene.values[role]}"
 
     def solve(self) -> str:
         """Do what the solution says, so that you can go on from there; return what was done."""

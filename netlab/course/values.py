@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from netlab.course.scene import Scene
 
-    #: Commands by the role of the host in which bash runs them; ``{placeholders}`` are filled by `Scene.fill`.
+    #: Commands by the role of the host in which bash runs them, or by ``kubectl``, which a cluster obeys.
+    #: ``{placeholders}`` are filled by `Scene.fill`.
     Work = Mapping[str, str]
 
 
