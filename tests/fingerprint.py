@@ -63,7 +63,9 @@ def differences(before: Fingerprint, after: Fingerprint) -> str:
             # A module that the kernel loads for a lab brings settings of its own, which stay with it.
             known = {line.partition("=")[0] for line in old}
             new = tuple(line for line in new if line.partition("=")[0] in known)
-        found += [f"{topic}: - {line}" for line in old if line not in set(new)]
+        # A process that has ended is not left over; it may be one that the tests of another user have killed just now.
+        gone = [] if topic == "processes" else old
+        found += [f"{topic}: - {line}" for line in gone if line not in set(new)]
         found += [f"{topic}: + {line}" for line in new if line not in set(old)]
     return "\n".join(line for line in found if not foreign & set(_WORD.split(line)))
 
