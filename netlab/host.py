@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from netlab.addressing import Addressing
+from netlab.caller import Call, count_answers
 from netlab.errors import CommandError, InvalidInputError
 from netlab.firewall import restore
 from netlab.interfaces import Interfaces
@@ -18,6 +19,7 @@ from netlab.server import Server
 
 if TYPE_CHECKING:
     import os
+    from collections import Counter
     from collections.abc import Mapping, Sequence
     from typing import IO
 
@@ -108,6 +110,21 @@ class Host(Interfaces, Addressing):
             raise InvalidInputError(f'The protocol must be "tcp" or "udp"; {protocol!r} is not.')
         bind = str(check.address(address)) if address is not None else "::"
         return Server(self.popen(sys.executable, *Server.command(self.name, protocol, bind, port)), protocol, port)
+
+    def call(self, address: str, port: int, *, patience: float = 1.0) -> Call:
+        """Open a connection from this host to an HTTP server, which stays open until you close it.
+
+        It waits ``patience`` seconds at most, now and for each answer; what became of it is in its ``state``.
+        """
+        return Call(self, address, port, patience)
+
+    def count_answers(self, address: str, port: int, times: int, *, patience: float = 1.0) -> Counter[str]:
+        """Ask an HTTP server many times, each time over a new connection; return how often each server answered.
+
+        Servers are called as `serve` and pods call themselves. Where none answered, "refused", "silence" (within
+        ``patience`` seconds), "reset" or "hung up" is counted.
+        """
+        return count_answers(self, address, port, times, patience)
 
     # -- firewall ---------------------------------------------------------------
 
