@@ -130,6 +130,9 @@ def _go_on(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> str 
     assert isinstance(sock, socket.socket)  # noqa: S101 - nothing else is registered
     try:
         if not caller.sent:
+            # What came of the connection is asked before anything is sent: a send may say EPIPE instead.
+            if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                return _word(OSError(error, ""))
             sock.send(_ONCE)
             caller.sent = True
             selector.modify(sock, selectors.EVENT_READ, caller)

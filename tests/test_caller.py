@@ -51,10 +51,11 @@ def test_a_call_that_nobody_takes(pair: tuple[Host, Host]) -> None:
 def test_many_calls_are_counted_by_who_answers(pair: tuple[Host, Host]) -> None:
     """More than fit at once; each is a connection of its own, and those that fail are told apart."""
     red, blue = pair
+    refuse = ("REJECT", "--reject-with", "tcp-reset")
     rule = ("-p", "tcp", "--dport", "80", "--syn", "-m", "statistic", "--mode", "nth", "--packet", "0", "--every")
     with blue.serve(80):
         assert red.count_answers("10.0.0.2", 80, 250) == {"blue": 250}
-        blue.iptables("-A", "INPUT", *rule, "5", "-j", "REJECT")
+        blue.iptables("-A", "INPUT", *rule, "5", "-j", *refuse)
         assert red.count_answers("10.0.0.2", 80, 100) == {"blue": 80, "refused": 20}
         blue.iptables("-R", "INPUT", "1", *rule, "4", "-j", "DROP")
         assert red.count_answers("10.0.0.2", 80, 100, patience=0.5) == {"blue": 75, "silence": 25}
