@@ -61,7 +61,8 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Add the ``%host`` magics to a notebook: ``%load_ext netlab``."""
-    from netlab.magics import load  # noqa: PLC0415 - only a notebook needs them
+    """Add the ``%host`` and ``%kubectl`` magics to a notebook, and show errors shortly: ``%load_ext netlab``."""
+    from netlab import magics, tracebacks  # noqa: PLC0415 - only a notebook needs them
 
-    load(shell)
+    magics.load(shell)
+    tracebacks.load(shell)

@@ -25,7 +25,7 @@ FOLDERS = ("netlab", "labs", "containers", "tests", ".ci", ".github", ".devconta
 HOUSE = (
     ("errors",),
     ("kernel", "workloads", "timeline"),
-    ("server", "caller", "addressing", "interfaces", "firewall"),
+    ("server", "caller", "addressing", "interfaces", "firewall", "tracebacks"),
     ("host",),
     ("watch",),
     ("lab",),
