@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from ipykernel_driver import Cell
 
+#: In what our processes are called, for they are looked for on all of this machine.
+MARK = os.getpid()
+
 pytestmark = [pytest.mark.notebook, pytest.mark.kernel]
 
 
@@ -132,25 +135,25 @@ def test_no_raise_goes_on_after_a_failing_line(kernel: Kernel) -> None:
 
 def test_a_timeout_ends_the_script(kernel: Kernel) -> None:
     """When the time is up, everything the script started in the foreground is ended, and the cell raises."""
-    cell = kernel.run("%%host red --timeout 0.5\necho begin\nsleep 4711.1")
+    cell = kernel.run(f"%%host red --timeout 0.5\necho begin\nsleep 4711.1{MARK}")
     assert cell.reply["ename"] == "CommandTimeoutError"
     assert cell.text == "begin\n"
-    assert not processes("sleep 4711.1")
+    assert not processes(f"sleep 4711.1{MARK}")
 
 
 def test_interrupt_ends_the_script_and_not_the_lab(kernel: Kernel) -> None:
     """Interrupt reaches what runs in the host; then the same lab goes on."""
-    cell = interrupt_at(kernel, "begin", "%%host red\necho begin\nexec sleep 4711.2")
+    cell = interrupt_at(kernel, "begin", f"%%host red\necho begin\nexec sleep 4711.2{MARK}")
     assert cell.reply["ename"] == "KeyboardInterrupt"
-    assert not processes("sleep 4711.2")
+    assert not processes(f"sleep 4711.2{MARK}")
     assert kernel.run("%host red ping -c1 10.0.0.2").reply["status"] == "ok"
 
 
 def test_a_script_that_ignores_interrupts_is_ended(kernel: Kernel) -> None:
     """After a moment without an answer to SIGINT comes SIGKILL."""
-    cell = interrupt_at(kernel, "begin", "%%host red\ntrap '' INT\necho begin\nsleep 4711.3")
+    cell = interrupt_at(kernel, "begin", f"%%host red\ntrap '' INT\necho begin\nsleep 4711.3{MARK}")
     assert cell.reply["ename"] == "KeyboardInterrupt"
-    assert not processes("sleep 4711.3")
+    assert not processes(f"sleep 4711.3{MARK}")
     assert kernel.run("%host red hostname").text == "red\n"
 
 
@@ -222,14 +225,14 @@ def test_netlink_works_beside_a_running_event_loop(kernel: Kernel) -> None:
 
 def test_restart_leaves_nothing(kernel: Kernel) -> None:
     """Restart Kernel ends the lab with all that ran in it."""
-    kernel.run("red.popen('sleep', '4711.4')")
-    assert processes("sleep 4711.4")
+    kernel.run(f"red.popen('sleep', '4711.4{MARK}')")
+    assert processes(f"sleep 4711.4{MARK}")
     kernel.client.stop_channels()
     kernel.manager.restart_kernel(now=True)
     kernel.client = kernel.manager.client()
     kernel.connect()
     assert kernel.run("%load_ext netlab\n%host red hostname").reply["ename"] == "NotFoundError"
-    assert not processes("sleep 4711.4")
+    assert not processes(f"sleep 4711.4{MARK}")
 
 
 def test_kubectl_works_on_the_newest_cluster_or_on_the_one_named(kernel: Kernel) -> None:
