@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from netlab.course.values import Verdict, failed, passed
@@ -65,7 +66,7 @@ def follow(scene: Scene, client: str, destination: str, *, by: Sequence[str], ex
             return failed(
                 f"there is an answer, but the {words} went {_way(way)}, and not {_way(right)}",
                 expected,
-                f"`ip route get` in {way[0] if way else start.name}: it says which way a packet takes from there.",
+                f"`ip route get` in {_fork(journey, way, right)}: it says which way a packet takes from there.",
                 str(journey),
             )
     return passed(f"{what} answered {start.name}, and the packets went {_way(wanted)} and back")
@@ -80,6 +81,13 @@ def _trace(scene: Scene, client: str, destination: str, port: int | None) -> Jou
         # A late packet of an earlier connection may have crossed it.
         journey = scene.lab.trace(client, destination, port, protocol=protocol, timeout=_PATIENCE)
     return journey
+
+
+def _fork(journey: Journey, way: Sequence[str], right: Sequence[str]) -> str:
+    """Return the host that chose another way than the right one: the last that both have and that routes."""
+    routers = {step.host for step in journey.steps if step.kind == "route"}
+    common = [one for one, other in takewhile(lambda pair: pair[0] == pair[1], zip(way, right, strict=False))]
+    return next((host for host in reversed(common) if host in routers), right[0])
 
 
 def _way(hosts: Sequence[str]) -> str:

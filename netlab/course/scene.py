@@ -11,6 +11,8 @@ from netlab.kubernetes.commands import run_script
 from netlab.lab import Lab
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from netlab.course.values import Work
     from netlab.host import Host
     from netlab.kubernetes.cluster import Cluster
@@ -99,11 +101,11 @@ class Scene:
         """Give a role to a host that is there already, such as a pod of the cluster."""
         self._roles[role] = self.values[role] = host
 
-    def add_hosts(self, *roles: str) -> list[Host]:
-        """Add a host for each role, with ``lo`` up, forwarding and rp_filter off."""
+    def add_hosts(self, *roles: str, names: Sequence[str] = ()) -> list[Host]:
+        """Add a host for each role, called by ``names`` or by chance; ``lo`` is up, forwarding and rp_filter off."""
         hosts = []
-        for role in roles:
-            host = self.lab.add_host(self.name())
+        for role, name in zip(roles, names or [self.name() for _ in roles], strict=True):
+            host = self.lab.add_host(name)
             host.set_link("lo", up=True)
             # A new namespace may inherit these from the machine.
             for key in ("ip_forward", "conf.all.rp_filter", "conf.default.rp_filter"):
