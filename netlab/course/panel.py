@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from netlab.course.answers import find_in_notebook
 from netlab.course.catalogue import find
 from netlab.course.task import Task
 from netlab.course.values import BreakFix, Exercise, Verdict
@@ -15,6 +16,8 @@ from netlab.errors import InvalidInputError, LabError
 from netlab.view.notebook import Weak
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netlab.host import Host
     from netlab.kubernetes.cluster import Cluster
     from netlab.lab import Lab
@@ -74,9 +77,14 @@ class Panel(CourseWidget):
 
     # -- what the buttons do --------------------------------------------------------
 
-    def check(self) -> Verdict:
-        """Look at the effect in the kernel and in real packets; return the verdict."""
-        verdict = self._task.check()
+    def check(self, answer: Callable[..., object] | None = None) -> Verdict:
+        """Look at the effect in the kernel and in real packets; return the verdict.
+
+        Where the exercise asks for a function, it is ``answer``, or the notebook's function of that name.
+        """
+        if answer is None and self._task.answer:
+            answer = find_in_notebook(self._task.answer)
+        verdict = self._task.check(answer)
         self.verdict = {name: getattr(verdict, name) for name in _TOLD}
         return verdict
 
@@ -123,7 +131,12 @@ class Panel(CourseWidget):
 
     def _answer(self, _panel: object, content: dict[str, Any], _buffers: object) -> None:
         """Do what a button asks for; what goes wrong is shown in the panel, where the reader looks."""
-        actions = {"check": self.check, "hint": self.hint, "solution": self._solution, "reset": self.reset}
+        actions: dict[str, Callable[[], object]] = {
+            "check": self.check,
+            "hint": self.hint,
+            "solution": self._solution,
+            "reset": self.reset,
+        }
         try:
             actions[content["do"]]()
         except LabError as error:

@@ -8,12 +8,15 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from netlab.course.values import Verdict, failed, passed
+from netlab.kernel import read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from netlab.course.scene import Scene
+    from netlab.host import Host
     from netlab.journey.values import Drop, Journey
+    from netlab.kernel.values import Route
 
 #: Seconds to wait for an answer that does not come: a check shall be over within two.
 _PATIENCE = 0.5
@@ -141,3 +144,22 @@ def ask(scene: Scene, role: str, address: str, port: int | str, *, patience: flo
     except ValueError:
         return None
     return told if isinstance(told, dict) else None
+
+
+def main_routes(host: Host) -> list[Route]:
+    """Return the routes of a host's table main, as the kernel has them now."""
+    routes = read.read_routes(host.namespace.route, host.namespace.names())
+    return [route for route in routes if route.table == "main"]
+
+
+def find_route(scene: Scene, role: str, network: str) -> Route | None:
+    """Return a role's route to exactly this network, the one that the kernel prefers, or None."""
+    return next((one for one in main_routes(scene.host(role)) if str(one.destination) == network), None)
+
+
+def wait(true: Callable[[], bool], seconds: float) -> bool:
+    """Tell whether something comes true within so many seconds; for what a daemon does by itself."""
+    deadline = time.monotonic() + seconds
+    while not (now := true()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return now

@@ -11,7 +11,7 @@ from netlab.kubernetes.commands import run_script
 from netlab.lab import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from netlab.course.values import Work
     from netlab.host import Host
@@ -60,6 +60,7 @@ class Scene:
         self._lab: Lab | None = None
         self._cluster: Cluster | None = None
         self.values: dict[str, str] = {}
+        self._answer: Callable[..., object] | None = None
         self._names = self.random.sample(_NAMES, len(_NAMES))
         self._networks = [
             IPv4Network((10 << 24 | second << 16 | third << 8, 24))
@@ -128,6 +129,17 @@ class Scene:
         if role not in self._roles:
             raise NotFoundError(f"There is no role {role!r} here. There are: {', '.join(self._roles)}.")
         return self.lab.host(self._roles[role])
+
+    @property
+    def answer(self) -> Callable[..., object]:
+        """The reader's function, which the check looks at: see `Exercise.answer`. Raises NotFoundError without one."""
+        if self._answer is None:
+            raise NotFoundError("This exercise has no function of the reader's yet.")
+        return self._answer
+
+    @answer.setter
+    def answer(self, function: Callable[..., object]) -> None:
+        self._answer = function
 
     def fill(self, text: str) -> str:
         """Put this attempt's names and addresses in for ``{role}`` and ``{value}``; raises InvalidInputError."""

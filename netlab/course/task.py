@@ -7,12 +7,15 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from netlab.course import records
+from netlab.course import answers, records
 from netlab.course.scene import KUBECTL, Scene
 from netlab.course.values import BreakFix, Exercise, Fault, Hint, Verdict, failed
 from netlab.errors import LabError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netlab.course.values import Work
     from netlab.host import Host
 
 
@@ -89,11 +92,14 @@ class Task:
         symptom = f"\n\n{self.fault.symptom}" if self.fault else ""
         return self.scene.fill(self.spec.goal + symptom)
 
-    def check(self) -> Verdict:
-        """Look at the effect in the kernel and in real packets, and return the verdict."""
+    def check(self, answer: Callable[..., object] | None = None) -> Verdict:
+        """Look at the effect in the kernel and in real packets, and return the verdict.
+
+        ``answer`` is the reader's function, where the exercise asks for one.
+        """
         begin = time.monotonic()
         try:
-            verdict = self.spec.check(self.scene)
+            verdict = self._look(answer)
         except LabError as error:
             verdict = failed(
                 f"the check could not look: {error}",
@@ -108,6 +114,18 @@ class Task:
         word = "Mended" if self.fault else "Done"
         records.note_check(self.spec.key, passed=verdict.passed)
         return dataclasses.replace(verdict, word=word, story=story, seconds=time.monotonic() - begin)
+
+    def _look(self, answer: Callable[..., object] | None) -> Verdict:
+        name = self.answer
+        if name and answer is None:
+            return failed(
+                f"there is no function {name} in this notebook",
+                f"a function with the name {name}, as the goal describes it",
+                "the cell in which you write it: has it run?",
+            )
+        if answer is not None:
+            self.scene.answer = answer
+        return self.spec.check(self.scene)
 
     def hint(self) -> str:
         """Return the next hint that fits the state of the lab; the last one again when there is no other."""
@@ -131,6 +149,8 @@ class Task:
     def solution_text(self) -> str:
         """Return a solution for this attempt, host by host; that it was opened is kept."""
         records.note_help(self.spec.key, solution=True)
+        if self.answer:
+            return self._work[self.answer].strip()
         parts = [f"# {self._place(role)}\n{self.scene.fill(script).strip()}" for role, script in self._work.items()]
         text = "\n\n".join(parts)
         if self.fault:
@@ -145,8 +165,21 @@ class Task:
     def solve(self) -> str:
         """Do what the solution says, so that you can go on from there; return what was done."""
         text = self.solution_text()
-        self.scene.work(self._work)
+        if (function := self.do(self._work)) is not None:
+            answers.put_into_notebook(self.answer, function)
         return text
+
+    def do(self, work: Work, *, checked: bool = True) -> Callable[..., object] | None:
+        """Do a work in the lab; return the function that it defines, where the exercise asks for one."""
+        if not self.answer:
+            self.scene.work(work, checked=checked)
+            return None
+        return answers.define(self.answer, work[self.answer]) if work else None
+
+    @property
+    def answer(self) -> str:
+        """The name of the function that the reader is to write, or nothing."""
+        return self.spec.answer if isinstance(self.spec, Exercise) else ""
 
     @property
     def _work(self) -> dict[str, str]:

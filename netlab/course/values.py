@@ -89,6 +89,9 @@ class Exercise:
     """A goal, the lab it starts in, and a check that looks at the effect.
 
     ``others`` are solutions by other means; like ``mistakes``, they are what the tests try.
+
+    Where ``answer`` names a Python function, that function is what the reader writes: each work has it as its only
+    key, with its source (in which `Scene.fill` puts nothing), and the check finds it as ``scene.answer``.
     """
 
     key: str
@@ -101,6 +104,7 @@ class Exercise:
     others: tuple[Work, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
     why: str = ""
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
