@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from netlab.kubernetes.defaults import complete_deployment, complete_pod
 from netlab.kubernetes.manifests import InvalidManifestError, Key
 from netlab.kubernetes.services import Taken, complete_service, refuse_service
 from netlab.kubernetes.store import Object, key_of
@@ -99,7 +100,7 @@ def _refuse(manifest: Manifest, old: Object | None, namespaces: set[str]) -> Ite
 
 
 def _pod_core(data: Any) -> Any:
-    spec = data["spec"]
+    spec = complete_pod(data["spec"])
     return spec.get("containers"), spec.get("nodeSelector"), spec.get("hostNetwork")
 
 
@@ -117,13 +118,12 @@ def _complete(data: Object, old: Object | None, ranges: ServiceRanges, taken: Ta
             labels = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
             data = {**data, "metadata": {**metadata, "labels": labels}, "status": {"phase": "Active"}}
         case "Deployment":
-            spec = {"replicas": 1, **{key: value for key, value in data["spec"].items() if value is not None}}
-            data = {**data, "spec": spec, "status": (old or {}).get("status", {})}
+            data = {**data, "spec": complete_deployment(data["spec"]), "status": (old or {}).get("status", {})}
         case "Pod" if old is not None:
-            spec = {**data["spec"], "nodeName": old["spec"].get("nodeName")}
+            spec = {**complete_pod(data["spec"]), "nodeName": old["spec"].get("nodeName")}
             data = {**data, "spec": spec, "status": old["status"]}
         case "Pod":
-            data = {**data, "status": {"phase": "Pending"}}
+            data = {**data, "spec": complete_pod(data["spec"]), "status": {"phase": "Pending"}}
     return data
 
 

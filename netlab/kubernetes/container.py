@@ -24,6 +24,8 @@ PATIENCE = 10.0
 _POLL = 0.003
 _READY = b"ready\n"
 _LONGEST_BACKOFF = 60.0
+#: The exit status of what was killed: 128 and SIGKILL.
+_KILLED = 137
 
 
 class Container:
@@ -37,12 +39,13 @@ class Container:
         weakref.finalize(self, os.close, self._log)
         self.processes: list[Process] = []
         self.restarts = 0
-        self.started_at = ""
+        self.started_at = self.finished_at = ""
         self.exit_code: int | None = None
         self.problem = ""
         #: What the readiness probe said last; true where there is none.
         self.passing = spec.get("readinessProbe") is None
         self._again = 0.0
+        self._last: dict[str, Any] = {}
 
     @property
     def running(self) -> bool:
@@ -108,18 +111,31 @@ class Container:
         return self.exit_code
 
     def _fail(self, code: int, problem: str) -> None:
-        self.exit_code, self.problem = code, problem
+        self.exit_code, self.problem, self.finished_at = code, problem, now()
         self._kill()
         self._again = time.monotonic() + min(2.0**self.restarts, _LONGEST_BACKOFF)
 
     def restart_if_due(self, policy: str, environment: Mapping[str, str]) -> bool:
         """Start it again after it ended, if the pod's restart policy says so; the pauses double."""
-        wanted = policy == "Always" or (policy == "OnFailure" and self.exit_code != 0)
-        if self.exit_code is None or not wanted or time.monotonic() < self._again:
+        if not self._restarts(policy) or time.monotonic() < self._again:
             return False
+        self._last = self._terminated()
         self.restarts += 1
         self.start(environment)
         return True
+
+    def _restarts(self, policy: str) -> bool:
+        return self.exit_code is not None and (policy == "Always" or (policy == "OnFailure" and self.exit_code != 0))
+
+    def _terminated(self) -> dict[str, Any]:
+        fields = {"exitCode": self.exit_code, "reason": "Completed" if self.exit_code == 0 else "Error"}
+        times = {"startedAt": self.started_at, "finishedAt": self.finished_at}
+        return {"terminated": {**fields, **times, **({"message": self.problem} if self.problem else {})}}
+
+    def end(self) -> None:
+        """End it as a kubelet ends what is left of a pod whose sandbox is gone."""
+        if self.exit_code is None:
+            self._fail(_KILLED, "")
 
     def _kill(self) -> None:
         for process in self.processes:
@@ -136,19 +152,27 @@ class Container:
             except CommandError:
                 process.close()
 
-    def status(self) -> dict[str, Any]:
-        """Return what Kubernetes shows of it (containerStatuses)."""
+    def status(self, policy: str) -> dict[str, Any]:
+        """Return what Kubernetes shows of it (containerStatuses); ``policy`` is the pod's restart policy."""
+        last = self._last
         if self.running:
             state: dict[str, Any] = {"running": {"startedAt": self.started_at}}
         elif self.exit_code is None:
             state = {"waiting": {"reason": "ContainerCreating"}}
+        elif self.restarts and self._restarts(policy):
+            # As the kubelet has it from the second end on: it waits, ever longer, and what was is the last state.
+            words = f"back-off restarting failed container {self.name}"
+            state, last = {"waiting": {"reason": "CrashLoopBackOff", "message": words}}, self._terminated()
         else:
-            reason = "Completed" if self.exit_code == 0 else "Error"
-            state = {"terminated": {"exitCode": self.exit_code, "reason": reason, "message": self.problem}}
+            state = self._terminated()
         return {
-            "name": self.name,
+            "containerID": f"netlab://{self.host.namespace.inode:x}-{self.name}-{self.restarts}",
             "image": self.spec["image"],
+            "imageID": "",
+            "lastState": last,
+            "name": self.name,
             "ready": self.ready,
             "restartCount": self.restarts,
+            "started": self.running,
             "state": state,
         }

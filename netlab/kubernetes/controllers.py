@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netlab.kubernetes.endpoints import is_ready
 from netlab.kubernetes.kubelet import pod_status
+from netlab.kubernetes.node_objects import node_conditions, with_taints
 from netlab.kubernetes.scheduling import ENDED, choose_node, deployment_status, owner_of, plan_deployment, released
 from netlab.kubernetes.store import key_of, now
 
@@ -92,12 +93,18 @@ class Controllers:
             key = key_of(pod)
             name = choose_node(pod, nodes, self.store.all("Pod"))
             if name is None:
-                self._say_once(
-                    key, "FailedScheduling", "no node is ready and open for it: look at get nodes", "Warning"
-                )
+                words = "no node is ready and open for it: look at get nodes"
+                self._say_once(key, "FailedScheduling", words, "Warning")
+                self._scheduled(pod, done=False)
                 continue
             self.store.update(key, spec={**pod["spec"], "nodeName": name})
+            self._scheduled(pod, done=True)
             self.kubelet.note(key, "Scheduled", f"Successfully assigned {key.full_name} to {name}")
+
+    def _scheduled(self, pod: Object, *, done: bool) -> None:
+        """Write the first condition of a pod; the others follow once it runs."""
+        conditions = [{"type": "PodScheduled", "status": str(done)}]
+        self.store.update(key_of(pod), status={**pod["status"], "conditions": conditions})
 
     def _say_once(self, key: Key, reason: str, message: str, kind: str) -> None:
         if not any(each.key == key and each.reason == reason for each in self.kubelet.events):
@@ -147,14 +154,7 @@ class Controllers:
         for name, node in self.nodes.items():
             data = self.store.get_node(name)
             if is_ready(data) != node.ready:
-                self.store.update(
-                    key_of(data), status={**data["status"], "conditions": node_conditions(ready=node.ready)}
-                )
-
-
-def node_conditions(*, ready: bool) -> list[dict[str, Any]]:
-    """Return the condition Ready of a Node."""
-    if ready:
-        return [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the node answers"}]
-    words = "the node does not answer"
-    return [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": words}]
+                status = {**data["status"], "conditions": node_conditions(ready=node.ready)}
+                self.store.update(key_of(data), spec=with_taints(data["spec"], ready=node.ready), status=status)
+                words = "NodeReady" if node.ready else "NodeNotReady"
+                self.kubelet.note(key_of(data), words, f"Node {name} status is now: {words}")

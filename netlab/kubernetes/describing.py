@@ -1,186 +1,216 @@
 """Describe one object as ``kubectl describe`` does: its fields by name, then its events. Pure.
 
-Source: staging/src/k8s.io/kubectl/pkg/describe/describe.go of Kubernetes.
+Pods and nodes have modules of their own. Source: staging/src/k8s.io/kubectl/pkg/describe/describe.go of Kubernetes.
 """
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from netlab.kubernetes.describing_nodes import describe_node
+from netlab.kubernetes.describing_pods import describe_pod, describe_template, head
 from netlab.kubernetes.endpoints import SERVICE_NAME
-from netlab.kubernetes.load_balancers import addresses_of
-from netlab.kubernetes.printing import NONE, age, pairs, pod_state, table
+from netlab.kubernetes.printing import NONE, age, date, more_of, pairs
 from netlab.kubernetes.store import key_of, seconds_since
+from netlab.kubernetes.tabs import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from netlab.kubernetes.kubelet import Event
     from netlab.kubernetes.store import Object, Store
 
-Lines = list[tuple[str, str]]
+_UNSET = "<unset>"
+_MOST_SHOWN = 3
+#: Kinds that kubectl describes without their events.
+_WITHOUT_EVENTS = {"Namespace"}
 
 
 def describe_object(store: Store, data: Object, events: Sequence[Event]) -> str:
     """Return the description of an object."""
-    metadata = data["metadata"]
-    lines: Lines = [("Name", metadata["name"])]
-    if metadata.get("namespace"):
-        lines.append(("Namespace", metadata["namespace"]))
-    lines += [("Labels", _column(metadata.get("labels"))), ("Annotations", _column(metadata.get("annotations")))]
-    more = {"Pod": _pod, "Service": _service, "Node": _node, "Deployment": _deployment, "EndpointSlice": _slice}
-    kind = data["kind"]
-    lines += more[kind](store, data) if kind in more else _plain(data)
-    own = [event for event in events if event.key == key_of(data)]
-    return _aligned(lines if own else [*lines, ("Events", NONE)]) + _events(own)
+    page = Page()
+    match data["kind"]:
+        case "Pod":
+            describe_pod(data, page)
+        case "Node":
+            describe_node(store, data, page)
+        case "Service":
+            _service(store, data, page)
+        case "EndpointSlice":
+            _slice(data, page)
+        case "Deployment":
+            _deployment(data, page)
+        case "ConfigMap":
+            _config_map(data, page)
+        case _:
+            _namespace(data, page)
+    if data["kind"] not in _WITHOUT_EVENTS:
+        _events([event for event in events if event.key == key_of(data)], page)
+    return str(page).rstrip("\n")
 
 
-def _aligned(lines: Lines) -> str:
-    width = max(len(name) for name, _ in lines) + 3
-    return "\n".join(f"{name + ':':{width}}{value}".rstrip().replace("\n", "\n" + " " * width) for name, value in lines)
-
-
-def _column(labels: dict[str, str] | None) -> str:
-    return "\n".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or NONE
-
-
-def _plain(data: Object) -> Lines:
-    return [("Data", "\n".join(f"{key}: {value}" for key, value in (data.get("data") or {}).items()) or NONE)]
-
-
-def _pod(store: Store, pod: Object) -> Lines:
-    spec, status = pod["spec"], pod["status"]
-    node = store.find(key_of({"kind": "Node", "metadata": {"name": spec.get("nodeName") or ""}}))
-    place = f"{spec['nodeName']}/{status.get('hostIP') or _address(node)}" if spec.get("nodeName") else NONE
-    owners = [f"{each['kind']}/{each['name']}" for each in pod["metadata"].get("ownerReferences") or ()]
-    states = {each["name"]: each for each in status.get("containerStatuses") or ()}
-    conditions = [f"{each['type']} {each['status']}" for each in status.get("conditions") or ()]
-    return [
-        ("Node", place),
-        ("Start Time", status.get("startTime") or NONE),
-        ("Status", pod_state(pod)),
-        ("IP", status.get("podIP") or NONE),
-        ("IPs", "\n".join(each["ip"] for each in status.get("podIPs") or ()) or NONE),
-        ("Controlled By", ", ".join(owners) or NONE),
-        ("Containers", "\n".join(_container(each, states.get(each["name"], {})) for each in spec["containers"])),
-        ("Conditions", "\n".join(conditions) or NONE),
-    ]
-
-
-def _address(node: Object | None) -> str:
-    return str(node["status"]["addresses"][0]["address"]) if node else NONE
-
-
-def _container(spec: dict[str, Any], state: dict[str, Any]) -> str:
-    ports = ", ".join(f"{each['containerPort']}/{each.get('protocol') or 'TCP'}" for each in spec.get("ports") or ())
-    words = next(iter(state.get("state", {"waiting": {}})))
-    ready, restarts = state.get("ready", False), state.get("restartCount", 0)
-    text = f"{spec['name']}: image {spec['image']}, ports {ports or NONE}, {words}, ready {ready}, restarts {restarts}"
-    message = (state.get("state", {}).get("terminated") or {}).get("message")
-    return f"{text}\n  {message}" if message else text
-
-
-def _service(store: Store, service: Object) -> Lines:
+def _service(store: Store, service: Object, page: Page) -> None:
     spec = service["spec"]
-    labels = {SERVICE_NAME: service["metadata"]["name"]}
-    pieces = list(store.select("EndpointSlice", service["metadata"]["namespace"], labels))
-    lines: Lines = [
-        ("Selector", pairs(spec.get("selector"))),
-        ("Type", spec["type"]),
-        ("IP Family Policy", spec.get("ipFamilyPolicy", NONE)),
+    head(service, page)
+    page.line(0, "Selector:", pairs(spec.get("selector")))
+    page.line(0, "Type:", spec["type"])
+    for title, text in _where(service):
+        page.line(0, f"{title}:", text)
+    found = store.select("EndpointSlice", service["metadata"]["namespace"], {SERVICE_NAME: service["metadata"]["name"]})
+    pieces = sorted(found, key=lambda piece: str(piece["metadata"]["name"]))
+    for port in spec.get("ports") or ():
+        name, protocol = port.get("name") or _UNSET, port["protocol"]
+        page.line(0, "Port:", name, f"{port['port']}/{protocol}")
+        page.line(0, "TargetPort:", f"{port['targetPort']}/{protocol}")
+        if port.get("appProtocol"):
+            page.line(0, "AppProtocol:", port["appProtocol"])
+        if port.get("nodePort"):
+            page.line(0, "NodePort:", name, f"{port['nodePort']}/{protocol}")
+        page.line(0, "Endpoints:", _ready_endpoints(pieces, port.get("name") or ""))
+    page.line(0, "Session Affinity:", spec["sessionAffinity"])
+    for key, title in (
+        ("externalTrafficPolicy", "External Traffic Policy"),
+        ("internalTrafficPolicy", "Internal Traffic Policy"),
+        ("healthCheckNodePort", "HealthCheck NodePort"),
+        ("loadBalancerSourceRanges", "LoadBalancer Source Ranges"),
+        ("trafficDistribution", "Traffic Distribution"),
+    ):
+        if value := spec.get(key):
+            page.line(0, f"{title}:", ",".join(value) if isinstance(value, list) else value)
+
+
+def _where(service: Object) -> list[tuple[str, str]]:
+    """Return where a Service is reached."""
+    spec = service["spec"]
+    ingress = (service.get("status") or {}).get("loadBalancer", {}).get("ingress") or ()
+    balancers = [
+        f"{each['ip']} ({each['ipMode']})" if each.get("ipMode") else each.get("ip") or each.get("hostname", "")
+        for each in ingress
+    ]
+    policy = [("IP Family Policy", spec["ipFamilyPolicy"])] if spec.get("ipFamilyPolicy") else []
+    always = [
         ("IP Families", ",".join(spec.get("ipFamilies") or ()) or NONE),
-        ("IP", spec.get("clusterIP") or NONE),
+        ("IP", spec.get("clusterIP") or ""),
         ("IPs", ",".join(spec.get("clusterIPs") or ()) or NONE),
     ]
-    if spec.get("externalIPs"):
-        lines.append(("External IPs", ",".join(spec["externalIPs"])))
-    if ingress := addresses_of(service):
-        lines.append(("LoadBalancer Ingress", ", ".join(f"{ip} (VIP)" for ip in ingress)))
-    for port in spec.get("ports") or ():
-        name = port.get("name") or "<unset>"
-        lines += [
-            ("Port", f"{name}  {port['port']}/{port['protocol']}"),
-            ("TargetPort", f"{port['targetPort']}/{port['protocol']}"),
-        ]
-        if port.get("nodePort"):
-            lines.append(("NodePort", f"{name}  {port['nodePort']}/{port['protocol']}"))
-        lines.append(("Endpoints", _ready_endpoints(pieces, port.get("name") or "")))
-    lines.append(("Session Affinity", spec["sessionAffinity"]))
-    for key, words in (("externalTrafficPolicy", "External"), ("internalTrafficPolicy", "Internal")):
-        if spec.get(key):
-            lines.append((f"{words} Traffic Policy", spec[key]))
-    if spec.get("healthCheckNodePort"):
-        lines.append(("HealthCheck NodePort", str(spec["healthCheckNodePort"])))
-    return lines
+    perhaps = [
+        ("External IPs", ",".join(spec.get("externalIPs") or ())),
+        ("Desired LoadBalancer IP", spec.get("loadBalancerIP") or ""),
+        ("External Name", spec.get("externalName") or ""),
+        ("LoadBalancer Ingress", ", ".join(balancers)),
+    ]
+    return [*policy, *always, *((title, text) for title, text in perhaps if text)]
 
 
-def _ready_endpoints(pieces: Iterable[Object], port: str) -> str:
+def _ready_endpoints(pieces: Sequence[Object], port: str) -> str:
     found = [
-        f"[{address}]:{each['port']}" if ":" in address else f"{address}:{each['port']}"
+        f"[{address}]:{each.get('port')}" if ":" in address else f"{address}:{each.get('port')}"
         for piece in pieces
         for each in piece.get("ports") or ()
         if (each.get("name") or "") == port
         for endpoint in piece.get("endpoints") or ()
-        if (endpoint.get("conditions") or {}).get("ready", True)
-        for address in endpoint["addresses"]
+        if (endpoint.get("conditions") or {}).get("ready", True) is not False
+        for address in endpoint["addresses"][:1]
     ]
-    shown = ",".join(found[:3])
-    return (shown + (f" + {len(found) - 3} more..." if len(found) > 3 else "")) or NONE  # noqa: PLR2004 - as kubectl
+    return more_of(found, _MOST_SHOWN) if pieces else NONE
 
 
-def _node(store: Store, node: Object) -> Lines:
-    name, status = node["metadata"]["name"], node["status"]
-    pods = [pod for pod in store.all("Pod") if pod["spec"].get("nodeName") == name]
-    rows = [[pod["metadata"]["namespace"], pod["metadata"]["name"], pod["status"].get("podIP", "")] for pod in pods]
-    conditions = [
-        f"{each['type']} {each['status']} {each['reason']}: {each['message']}" for each in status["conditions"]
-    ]
-    return [
-        ("Unschedulable", str(bool(node["spec"].get("unschedulable"))).lower()),
-        ("Conditions", "\n".join(conditions)),
-        ("Addresses", "\n".join(f"{each['type']}: {each['address']}" for each in status["addresses"])),
-        ("PodCIDR", node["spec"]["podCIDR"]),
-        ("PodCIDRs", ",".join(node["spec"]["podCIDRs"])),
-        ("Pods", table([["Namespace", "Name", "IP"], *rows]) if rows else NONE),
-    ]
+def _slice(piece: Object, page: Page) -> None:
+    head(piece, page)
+    page.line(0, "AddressType:", piece["addressType"])
+    ports = piece.get("ports") or ()
+    page.line(0, "Ports:" if ports else f"Ports: {_UNSET}")
+    if ports:
+        page.line(1, "Name", "Port", "Protocol")
+        page.line(1, "----", "----", "--------")
+    for port in ports:
+        page.line(1, port.get("name") or _UNSET, port.get("port") or _UNSET, port.get("protocol") or "TCP")
+    endpoints = piece.get("endpoints") or ()
+    page.line(0, "Endpoints:" if endpoints else f"Endpoints: {NONE}")
+    for endpoint in endpoints:
+        _endpoint(endpoint, page)
 
 
-def _deployment(store: Store, deployment: Object) -> Lines:
-    del store
+def _endpoint(endpoint: Object, page: Page) -> None:
+    ready = (endpoint.get("conditions") or {}).get("ready")
+    page.line(1, "- Addresses:", ", ".join(endpoint["addresses"]) or NONE)
+    page.line(2, "Conditions:")
+    page.line(3, "Ready:", _UNSET if ready is None else str(ready).lower())
+    page.line(2, "Hostname:", endpoint.get("hostname") or _UNSET)
+    if target := endpoint.get("targetRef"):
+        page.line(2, "TargetRef:", f"{target['kind']}/{target['name']}")
+    page.line(2, "NodeName:", endpoint.get("nodeName") or _UNSET)
+    page.line(2, "Zone:", endpoint.get("zone") or _UNSET)
+
+
+def _deployment(deployment: Object, page: Page) -> None:
     spec, status = deployment["spec"], deployment.get("status") or {}
-    numbers = (spec["replicas"], status.get("updatedReplicas", 0), status.get("replicas", 0))
-    available = status.get("availableReplicas", 0)
-    counts = "{} desired | {} updated | {} total".format(*numbers)
-    counts += f" | {available} available | {numbers[2] - available} unavailable"
-    containers = spec["template"]["spec"]["containers"]
-    return [
-        ("Selector", pairs(spec["selector"]["matchLabels"])),
-        ("Replicas", counts),
-        ("Containers", "\n".join(f"{each['name']}: image {each['image']}" for each in containers)),
+    metadata = deployment["metadata"]
+    page.line(0, "Name:", metadata["name"])
+    page.line(0, "Namespace:", metadata["namespace"])
+    page.line(0, "CreationTimestamp:", date(metadata["creationTimestamp"]))
+    head(deployment, page, named=True)
+    page.line(0, "Selector:", pairs(spec["selector"].get("matchLabels")))
+    counts = [
+        f"{spec['replicas']} desired",
+        *(
+            f"{status.get(f'{key}Replicas' if key else 'replicas', 0)} {word}"
+            for key, word in (("updated", "updated"), ("", "total"), ("available", "available"))
+        ),
+        f"{status.get('unavailableReplicas', 0)} unavailable",
     ]
+    page.line(0, "Replicas:", " | ".join(counts))
+    strategy: dict[str, Any] = spec.get("strategy") or {}
+    page.line(0, "StrategyType:", strategy.get("type", ""))
+    page.line(0, "MinReadySeconds:", spec.get("minReadySeconds") or 0)
+    if rolling := strategy.get("rollingUpdate"):
+        words = f"{rolling['maxUnavailable']} max unavailable, {rolling['maxSurge']} max surge"
+        page.line(0, "RollingUpdateStrategy:", words)
+    describe_template(spec["template"], page)
+    if conditions := status.get("conditions"):
+        page.line(0, "Conditions:")
+        page.line(1, "Type", "Status", "Reason")
+        page.line(1, "----", "------", "------")
+        for each in conditions:
+            page.line(1, f"{each['type']} ", each["status"], each["reason"])
 
 
-def _slice(store: Store, piece: Object) -> Lines:
-    del store
-    ports = [f"{each.get('name') or '<unset>'} {each.get('port')}/{each['protocol']}" for each in piece["ports"]]
-    endpoints = []
-    for endpoint in piece["endpoints"]:
-        conditions = endpoint.get("conditions") or {}
-        words = [f"{key} {str(value).lower()}" for key, value in conditions.items()]
-        target = (endpoint.get("targetRef") or {}).get("name", NONE)
-        endpoints.append(
-            f"{','.join(endpoint['addresses'])} ({', '.join(words)}), {target} on {endpoint.get('nodeName')}"
-        )
-    return [
-        ("AddressType", piece["addressType"]),
-        ("Ports", "\n".join(ports) or NONE),
-        ("Endpoints", "\n".join(endpoints) or NONE),
-    ]
+def _namespace(space: Object, page: Page) -> None:
+    head(space, page)
+    page.line(0, "Status:", (space.get("status") or {}).get("phase", ""))
+    for text in ("No resource quota.", "No LimitRange resource."):
+        page.line(0)
+        page.line(0, text)
 
 
-def _events(own: Sequence[Event]) -> str:
+def _config_map(config: Object, page: Page) -> None:
+    head(config, page)
+    page.line(0)
+    page.line(0, "Data")
+    page.line(0, "====")
+    for key, value in sorted((config.get("data") or {}).items()):
+        for text in (f"{key}:", "----", *str(value).split("\n"), ""):
+            page.line(0, text)
+    page.line(0)
+    page.line(0, "BinaryData")
+    page.line(0, "====")
+    for key, value in sorted((config.get("binaryData") or {}).items()):
+        page.line(0, f"{key}: {len(value)} bytes")
+    page.line(0)
+
+
+def _events(own: Sequence[Event], page: Page) -> None:
     if not own:
-        return ""
-    rows = [["Type", "Reason", "Age", "Message"]]
-    rows += [[event.type, event.reason, age(seconds_since(event.time)), event.message] for event in own]
-    return "\nEvents:\n" + "\n".join(f"  {line}" for line in table(rows).splitlines())
+        page.line(0, "Events:", NONE)
+        return
+    page.end_columns()
+    page.line(0, "Events:")
+    page.line(1, "Type", "Reason", "Age", "From", "Message")
+    page.line(1, "----", "------", "----", "----", "-------")
+    for _, group in groupby(own, lambda event: (event.type, event.reason, event.message)):
+        same = list(group)
+        first, last = same[0], same[-1]
+        ages = [age(seconds_since(event.time)) for event in (first, last)]
+        text = ages[0] if len(same) == 1 else f"{ages[1]} (x{len(same)} over {ages[0]})"
+        page.line(1, first.type, first.reason, text, first.source, " ".join(first.message.split("\n")))

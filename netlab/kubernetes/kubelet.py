@@ -29,6 +29,11 @@ SIDE_BY_SIDE = 8
 RETRY = 2.0
 _GRACE = 2.0
 _LONGEST_NAME = 63
+_SOURCES = {
+    "Scheduled": "default-scheduler",
+    "FailedScheduling": "default-scheduler",
+    "NodeNotReady": "node-controller",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,11 @@ class Event:
     type: str
     reason: str
     message: str
+
+    @property
+    def source(self) -> str:
+        """Return who noticed it."""
+        return _SOURCES.get(self.reason, "kubelet")
 
 
 @dataclass(slots=True)
@@ -114,10 +124,18 @@ class Kubelet:
         pod.start_containers({each.name: self._environment(data, each.spec, pod) for each in pod.containers})
         for container in pod.containers:
             if container.running:
-                self.note(key, "Started", f"Started container {container.name}")
+                self._note_start(key, container.name)
             else:
-                self.note(key, "Failed", f"Error: {container.problem or container.logs().strip()}", "Warning")
+                self._note_container(key, container.name, "Failed", container.problem or container.logs().strip())
         self.pods[key] = pod
+
+    def _note_start(self, key: Key, container: str) -> None:
+        self._note_container(key, container, "Created", "Container created")
+        self._note_container(key, container, "Started", "Container started")
+
+    def _note_container(self, key: Key, container: str, reason: str, message: str) -> None:
+        kind = "Warning" if reason == "Failed" else "Normal"
+        self.note(key, reason, f"spec.containers{{{container}}}: {message}", kind)
 
     def _host_name(self, key: Key) -> str:
         """Return the name of a pod's Host: the pod's own where it is free, else with the namespace before it."""
@@ -197,8 +215,10 @@ class Kubelet:
                 for container in pod.containers:
                     container.poll()
                     if container.restart_if_due(_policy(pod), pod.environments.get(container.name, {})):
-                        self.note(key, "Started", f"Started container {container.name} again")
+                        self._note_start(key, container.name)
                 self._prober.probe(pod)
+            for container in () if pod.alive else pod.containers:
+                container.end()
             shown = (self.store.find(key) or {}).get("status", {})
             if any(shown.get(name) != value for name, value in pod_status(pod).items()):
                 different.add(key)
@@ -230,7 +250,7 @@ def _policy(pod: Pod) -> str:
 
 def pod_status(pod: Pod) -> dict[str, Any]:
     """Return a running pod's status as Kubernetes has it."""
-    states = [container.status() for container in pod.containers]
+    states = [container.status(_policy(pod)) for container in pod.containers]
     ended = all("terminated" in each["state"] for each in states) and bool(states)
     policy = _policy(pod)
     phase = "Running"
@@ -241,10 +261,11 @@ def pod_status(pod: Pod) -> dict[str, Any]:
         phase = "Failed" if failed and policy == "Never" else "Succeeded" if not failed else "Running"
     ready = pod.alive and pod.ready
     conditions = {
-        "PodScheduled": True,
+        "PodReadyToStartContainers": pod.alive,
         "Initialized": True,
-        "ContainersReady": all(each["ready"] for each in states),
         "Ready": ready,
+        "ContainersReady": all(each["ready"] for each in states),
+        "PodScheduled": True,
     }
     return {
         "phase": phase,

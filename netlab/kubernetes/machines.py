@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from netlab.errors import InvalidInputError
 from netlab.kernel import check
-from netlab.kubernetes.controllers import node_conditions
 from netlab.kubernetes.manifests import Key
 from netlab.kubernetes.networks import NETWORKS, Member, make_network
 from netlab.kubernetes.node import LOOPBACK, Node, bridge_conflist
+from netlab.kubernetes.node_objects import node_object
 from netlab.kubernetes.proxy.settings import MODES
 from netlab.kubernetes.ranges import ServiceRanges, read_ranges, subnet
-from netlab.kubernetes.schemas import KUBERNETES
 from netlab.kubernetes.underlay import Underlay
 
 if TYPE_CHECKING:
@@ -101,25 +99,8 @@ class Machines:
             self.lab.remove_host(name)
             raise
         self.nodes[name] = node
-        self.store.put(self._object(node))
+        self.store.put(node_object(node))
         return node
-
-    def _object(self, node: Node) -> dict[str, Any]:
-        addresses = [{"type": "InternalIP", "address": str(address)} for address in node.addresses.values()]
-        ranges = [str(range_) for range_ in node.pod_ranges]
-        status = {
-            "addresses": [*addresses, {"type": "Hostname", "address": node.name}],
-            "conditions": node_conditions(ready=True),
-            "nodeInfo": {"kubeletVersion": f"v{KUBERNETES}.2", "kernelVersion": os.uname().release},
-        }
-        labels = {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux"}
-        metadata = {"name": node.name, "labels": labels}
-        return {
-            "kind": "Node",
-            "metadata": metadata,
-            "spec": {"podCIDR": ranges[0], "podCIDRs": ranges},
-            "status": status,
-        }
 
     def connect(self, names: Iterable[str] | None = None) -> dict[str, list[str]]:
         """Let the network bring some nodes, or all, to the state they should have; return what was changed by node."""

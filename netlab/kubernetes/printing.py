@@ -5,6 +5,7 @@ Source: pkg/printers/internalversion/printers.go of Kubernetes, and HumanDuratio
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ import yaml
 
 from netlab.errors import InvalidInputError
 from netlab.kubernetes.endpoints import is_ready
-from netlab.kubernetes.load_balancers import addresses_of
 from netlab.kubernetes.store import key_of, seconds_since
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ Row = list[str]
 NONE = "<none>"
 #: Shown of an EndpointSlice before "+ N more...".
 _MOST_SHOWN = 3
+#: Of a load balancer's addresses, in a table that is not wide.
+_BALANCER_WIDTH = 16
+_ROLE = "node-role.kubernetes.io/"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -66,6 +69,17 @@ def age_of(data: Mapping[str, Any]) -> str:
     return age(seconds_since(data["metadata"]["creationTimestamp"]))
 
 
+def date(timestamp: str) -> str:
+    """Return a timestamp as kubectl describe prints it, in the time of this machine."""
+    return dt.datetime.fromisoformat(timestamp).astimezone().strftime("%a, %d %b %Y %H:%M:%S %z")
+
+
+def more_of(texts: Sequence[str], most: int) -> str:
+    """Return the first of some texts, and how many more there are."""
+    rest = f" + {len(texts) - most} more..." if len(texts) > most else ""
+    return ",".join(texts[:most]) + rest
+
+
 def table(rows: Sequence[Row]) -> str:
     """Return rows in columns, three spaces apart, as kubectl's tabwriter lays them out."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
@@ -79,55 +93,88 @@ def table(rows: Sequence[Row]) -> str:
 def _pod(pod: Object, *, wide: bool) -> Row:
     status, spec = pod["status"], pod["spec"]
     states = status.get("containerStatuses") or ()
-    total = len(spec["containers"])
-    row = [
-        pod["metadata"]["name"],
-        f"{sum(each['ready'] for each in states)}/{total}",
-        pod_state(pod),
-        str(sum(each["restartCount"] for each in states)),
-        age_of(pod),
-    ]
+    ready = sum(bool(each["ready"]) and "running" in each["state"] for each in states)
+    state, started = pod_state(pod), _restarts(states)
+    row = [pod["metadata"]["name"], f"{ready}/{len(spec['containers'])}", state, started, age_of(pod)]
     return [*row, status.get("podIP") or NONE, spec.get("nodeName") or NONE, NONE, NONE] if wide else row
+
+
+def _restarts(states: Iterable[Object]) -> str:
+    states = list(states)
+    count = sum(each["restartCount"] for each in states)
+    ends = [(each.get("lastState") or {}).get("terminated", {}).get("finishedAt", "") for each in states]
+    return f"{count} ({age(seconds_since(max(ends)))} ago)" if count and any(ends) else str(count)
 
 
 def pod_state(pod: Object) -> str:
     """Return what stands in the column STATUS of a pod."""
-    if pod["metadata"].get("deletionTimestamp"):
-        return "Terminating"
-    status = pod["status"]
-    for each in status.get("containerStatuses") or ():
-        if "terminated" in each["state"]:
-            always = (pod["spec"].get("restartPolicy") or "Always") == "Always"
-            reason = str(each["state"]["terminated"]["reason"])
-            return "CrashLoopBackOff" if always and each["restartCount"] else reason
-    if status["phase"] == "Pending" and pod["spec"].get("nodeName"):
-        return "ContainerCreating"
+    status, spec = pod["status"], pod["spec"]
     phase = str(status["phase"])
-    return {"Failed": "Error", "Succeeded": "Completed"}.get(phase, phase)
+    reason, problem, runs = phase, "", False
+    for each in reversed(status.get("containerStatuses") or ()):
+        state = each["state"]
+        if reason_ := (state.get("waiting") or {}).get("reason"):
+            reason = reason_
+        elif "terminated" in state:
+            code = state["terminated"]["exitCode"]
+            reason = state["terminated"].get("reason") or f"ExitCode:{code}"
+            problem = reason if code else problem
+        else:
+            runs = runs or (bool(each["ready"]) and "running" in state)
+    if reason == "Completed":
+        reason = "Running" if runs and is_ready(pod) else problem or ("NotReady" if runs else reason)
+    if pod["metadata"].get("deletionTimestamp") and phase not in {"Failed", "Succeeded"}:
+        return "Terminating"
+    if reason == "Pending" and spec.get("nodeName"):
+        return "ContainerCreating"  # the kubelet says so before there is anything to say of containers
+    return reason
 
 
 def _service(service: Object, *, wide: bool) -> Row:
     spec = service["spec"]
-    kind = spec["type"]
-    external = [*addresses_of(service), *(spec.get("externalIPs") or ())]
-    shown = ",".join(external) or ("<pending>" if kind == "LoadBalancer" else NONE)
     ports = [
         f"{port['port']}" + (f":{port['nodePort']}" if port.get("nodePort") else "") + f"/{port['protocol']}"
         for port in spec.get("ports") or ()
     ]
-    row = [service["metadata"]["name"], kind, spec.get("clusterIP") or NONE]
-    row += [spec["externalName"] if kind == "ExternalName" else shown, ",".join(ports) or NONE, age_of(service)]
+    inside = next(iter(spec.get("clusterIPs") or ()), NONE)
+    row = [service["metadata"]["name"], spec["type"], inside, _outside(service, wide=wide)]
+    row += [",".join(ports) or NONE, age_of(service)]
     return [*row, pairs(spec.get("selector"))] if wide else row
+
+
+def _outside(service: Object, *, wide: bool) -> str:
+    spec = service["spec"]
+    given = list(spec.get("externalIPs") or ())
+    if spec["type"] == "ExternalName":
+        return str(spec.get("externalName") or "")
+    if spec["type"] != "LoadBalancer":
+        return ",".join(given) or NONE
+    ingress = (service.get("status") or {}).get("loadBalancer", {}).get("ingress") or ()
+    text = ",".join(sorted({each.get("ip") or each.get("hostname") or "" for each in ingress} - {""}))
+    if not wide and len(text) > _BALANCER_WIDTH:
+        text = f"{text[: _BALANCER_WIDTH - 3]}..."
+    return ",".join([*([text] if text else []), *given]) or "<pending>"
+
+
+def roles_of(node: Object) -> str:
+    """Return what a node's labels say that it is for."""
+    labels = node["metadata"].get("labels") or {}
+    roles = {key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE) and key != _ROLE}
+    roles |= {labels["kubernetes.io/role"]} if labels.get("kubernetes.io/role") else set()
+    return ",".join(sorted(roles)) or NONE
 
 
 def _node(node: Object, *, wide: bool) -> Row:
     status = "Ready" if is_ready(node) else "NotReady"
     status += ",SchedulingDisabled" if node["spec"].get("unschedulable") else ""
-    row = [node["metadata"]["name"], status, NONE, age_of(node), node["status"]["nodeInfo"]["kubeletVersion"]]
+    info = node["status"]["nodeInfo"]
+    row = [node["metadata"]["name"], status, roles_of(node), age_of(node), info["kubeletVersion"]]
     if not wide:
         return row
-    internal = [each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP"]
-    return [*row, internal[0], NONE, "netlab", node["status"]["nodeInfo"].get("kernelVersion", NONE), "netlab"]
+    addresses = {each["type"]: each["address"] for each in reversed(node["status"]["addresses"])}
+    kernel = f"{info['kernelVersion']} ({info['architecture']})"
+    where = [addresses.get(kind, NONE) for kind in ("InternalIP", "ExternalIP")]
+    return [*row, *where, info["osImage"], kernel, info["containerRuntimeVersion"]]
 
 
 def _deployment(deployment: Object, *, wide: bool) -> Row:
@@ -147,10 +194,9 @@ def _deployment(deployment: Object, *, wide: bool) -> Row:
 def _slice(piece: Object, *, wide: bool) -> Row:
     del wide
     addresses = [address for endpoint in piece.get("endpoints") or () for address in endpoint["addresses"]]
-    shown = ",".join(addresses[:_MOST_SHOWN])
-    shown += f" + {len(addresses) - _MOST_SHOWN} more..." if len(addresses) > _MOST_SHOWN else ""
-    ports = ",".join(str(port.get("port", "*")) for port in piece.get("ports") or ())
-    return [piece["metadata"]["name"], piece["addressType"], ports or "<unset>", shown or "<unset>", age_of(piece)]
+    ports = [str(port.get("port") or port.get("name") or "*") for port in piece.get("ports") or ()]
+    cells = [more_of(texts, _MOST_SHOWN) or "<unset>" for texts in (ports, addresses)]
+    return [piece["metadata"]["name"], piece["addressType"], *cells, age_of(piece)]
 
 
 def _namespace(space: Object, *, wide: bool) -> Row:
@@ -213,16 +259,24 @@ def print_kind(kind: str, objects: Iterable[Object], style: Style) -> str:
 
 def print_raw(objects: Sequence[Object], output: str, *, single: bool) -> str:
     """Return objects as YAML or JSON: one alone, or a List."""
-    document: Any = objects[0] if single else {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+    everything = {"apiVersion": "v1", "items": list(objects), "kind": "List", "metadata": {"resourceVersion": ""}}
+    document: Any = objects[0] if single else everything
     if output == "json":
-        return json.dumps(document, indent=4)
+        return json.dumps(document, indent=4, sort_keys=True, ensure_ascii=False)
     if output == "yaml":
-        return str(yaml.dump(document, Dumper=_Dumper, sort_keys=True)).rstrip("\n")
+        text = yaml.dump(document, Dumper=_Dumper, sort_keys=True, width=1 << 20, allow_unicode=True)
+        return str(text).rstrip("\n")
     raise InvalidInputError(f"The output must be one of {', '.join(OUTPUTS)}; {output!r} is not.")
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML without references: the same mapping may stand in two objects."""
+    """YAML as kubectl writes it: double quotes, and no references, for a mapping may stand in two objects."""
+
+    def choose_scalar_style(self) -> str:
+        """Quote as Go's YAML does; a text of several lines stays one."""
+        style = str(super().choose_scalar_style())
+        block = self.analysis is not None and self.analysis.multiline and self.analysis.allow_block
+        return ("|" if block else '"') if style == "'" else style
 
     def ignore_aliases(self, data: Any) -> bool:
         """Write everything out."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from netlab.kubernetes.defaults import complete_pod
 from netlab.kubernetes.endpoints import is_ready
 
 if TYPE_CHECKING:
@@ -94,10 +95,10 @@ def _pod(deployment: Object, name: str, digest: str) -> Object:
             "name": name,
             "namespace": metadata["namespace"],
             "labels": labels,
-            "annotations": annotations,
+            **({"annotations": dict(annotations)} if annotations else {}),
             "ownerReferences": [owner],
         },
-        "spec": dict(template["spec"]),
+        "spec": complete_pod(template["spec"]),
         "status": {"phase": "Pending"},
     }
 
@@ -112,7 +113,20 @@ def deployment_status(deployment: Object, pods: Iterable[Object]) -> Object:
     ]
     ready = sum(is_ready(pod) for pod in mine)
     fresh = sum(pod["metadata"]["labels"].get(TEMPLATE_HASH) == digest for pod in mine)
-    return {"replicas": len(mine), "updatedReplicas": fresh, "readyReplicas": ready, "availableReplicas": ready}
+    counts = {"replicas": len(mine), "updatedReplicas": fresh, "readyReplicas": ready, "availableReplicas": ready}
+    wanted = deployment["spec"]["replicas"]
+    # A quarter of the pods may be missing, by the default of maxUnavailable.
+    enough = ready >= wanted - wanted // 4
+    done = fresh == len(mine) == wanted and ready >= wanted
+    conditions = [
+        _condition("Available", "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable", holds=enough),
+        _condition("Progressing", "NewReplicaSetAvailable" if done else "ReplicaSetUpdated", holds=True),
+    ]
+    return {**counts, "unavailableReplicas": max(len(mine) - ready, 0), "conditions": conditions}
+
+
+def _condition(kind: str, reason: str, *, holds: bool) -> Object:
+    return {"type": kind, "status": str(holds), "reason": reason}
 
 
 def choose_node(pod: Object, nodes: Sequence[Object], pods: Iterable[Object]) -> str | None:

@@ -52,7 +52,8 @@ class Store:
         try:
             return self._objects[key]
         except KeyError:
-            plural = f"{key.kind.lower()}s"
+            kind, dot, group = str(key).partition("/")[0].partition(".")
+            plural = f"{kind}s{dot}{group}"
             known = ", ".join(
                 each.name for each in self._objects if (each.kind, each.namespace) == (key.kind, key.namespace)
             )

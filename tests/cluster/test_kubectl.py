@@ -72,6 +72,8 @@ def test_options(web: Cluster) -> None:
     assert web.get("pods", "-l", "app=web", "-o", "name") == "pod/web-1\npod/web-2\npod/web-3"
     assert web.get("pods", "-l", "app=other") == "No resources found in default namespace."
     assert web.get("pods", "-n", "kube-system") == "No resources found in kube-system namespace."
+    assert web.get("pods", "-A", "-l", "!app") == "No resources found"
+    assert web.get("pods", "-l", "app in (web, db),app!=db", "-o", "name").count("pod/") == 3
     assert plain(web.get("pods", "-A"))[0].startswith("NAMESPACE  NAME  READY")
     everything = plain(web.get("all"))
     assert [line.split("  ")[0] for line in everything if "/web" in line] == [
@@ -83,6 +85,14 @@ def test_options(web: Cluster) -> None:
     ]
     assert json.loads(web.get("service/web", "-o", "json"))["spec"]["clusterIP"] == "10.96.0.10"
     assert yaml.safe_load(web.get("services", "-o", "yaml"))["kind"] == "List"
+    assert f'  creationTimestamp: "{web.store.all("Service")[0]["metadata"]["creationTimestamp"]}"\n' in web.get(
+        "svc/web", "-o", "yaml"
+    )
+    assert [line.split()[0] for line in web.get("pod/web-1", "svc/web", "svc/lb").splitlines() if "/" in line] == [
+        "pod/web-1",
+        "service/web",
+        "service/lb",
+    ]
     assert plain(web.get("pods", "web-2"))[1].startswith("web-2")
     assert "app=web,pod-template-hash=" in web.get("pods", "--show-labels")
     assert repr(web.get("ns")) == str(web.get("ns"))
@@ -93,6 +103,10 @@ def test_what_is_not_there_is_said_as_kubectl_says_it(web: Cluster) -> None:
     """And what there is instead."""
     with pytest.raises(NotFoundError, match=r'pods "web-9" not found.*There are: web-1, web-2, web-3'):
         web.get("pods", "web-9")
+    with pytest.raises(NotFoundError, match=r'deployments.apps "db" not found'):
+        web.get("deployment/db")
+    with pytest.raises(InvalidInputError, match="key in"):
+        web.get("pods", "-l", "a >")
     with pytest.raises(InvalidInputError, match=r'no resource type "podz" here\. Did you mean pod'):
         web.get("podz")
     with pytest.raises(InvalidInputError, match="-o/--output"):
@@ -111,11 +125,12 @@ def test_describe_tells_endpoints_and_events(web: Cluster) -> None:
     assert "Session Affinity:  None" in lines
     assert "LoadBalancer Ingress:  198.51.100.1 (VIP)" in plain(web.describe("svc", "lb"))
     described = web.describe("pod/web-1")
-    assert "Node:           node-1/192.168.1.11" in described
+    assert "Node:             node-1/192.168.1.11" in described
     assert "Successfully assigned default/web-1 to node-1" in described
     assert "10.244.1.0/24" in web.describe("node/node-1")
     assert "3 desired | 3 updated | 3 total | 3 available | 0 unavailable" in web.describe("deployment/web")
-    assert "web-1 on node-1" in web.describe("endpointslice", web.get("endpointslices", "-o", "name").split("/")[-1])
+    assert "TargetRef:  Pod/web-1" in web.describe("endpointslices", "-l", "kubernetes.io/service-name=web")
+    assert web.describe("pod", "web-").count("Controlled By:  Deployment/web") == 3
 
 
 @pytest.mark.kernel
@@ -139,6 +154,11 @@ def test_states_of_pods_are_told(web: Cluster) -> None:
     assert "FailedScheduling" in web.describe("pod/lost")
     eventually(lambda: states()["once"] == "Error" and states()["again"] in {"Error", "CrashLoopBackOff"})
     eventually(lambda: web.pod("again").containers[0].restarts >= 1, 5)
+    eventually(lambda: states()["again"] == "CrashLoopBackOff", 5)
+    assert re.search(r"again +0/1 +CrashLoopBackOff +\d \(\d+s ago\)", web.get("pods", "again"))
+    described = web.describe("pod/again")
+    assert re.search(r"State: +Waiting\n +Reason: +CrashLoopBackOff\n +Last State: +Terminated\n", described)
+    assert re.search(r"Exit Code: +3\n", described)
     web.delete("pod/lost", "pod/once", "pod/again")
 
 
