@@ -6,7 +6,8 @@ import os
 import re
 import sys
 import tempfile
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,32 +39,28 @@ def code_blocks(markdown: str) -> list[str]:
 
 
 def exercises(notebook: Any) -> Iterator[tuple[Any, Any, str]]:
-    """Go through the exercises: the cell to work in, the check, and the commands of the solution.
-
-    The solution of `netlab.course` is in labs/solutions: there the command is the call that puts it in.
-    """
-    waiting: list[Any] = []
+    """Go through the exercises: the cell to work in, its check, and the name that the exercise has in the notebook."""
+    work: Any = None
     for cell in notebook.cells:
-        if {"exercise", "check"} & set(tags(cell)):
-            waiting.append(cell)
-            if "check" in tags(cell) and (kit := re.fullmatch(r"(\w+)\.check\(\)", cell.source)):
-                work, check = waiting
-                yield work, check, f"{kit[1]}.solve()"
-                waiting = []
-        elif "solution" in tags(cell):
-            (work, check), (commands,) = waiting, code_blocks(cell.source)
-            yield work, check, commands
-            waiting = []
-    assert not waiting, f"no solution after {waiting[-1].id}"
+        if "exercise" in tags(cell):
+            assert work is None, f"no check after {work.id}"
+            work = cell
+        elif "check" in tags(cell):
+            found = re.fullmatch(r"(\w+)\.check\(\)", cell.source)
+            assert work is not None, f"nowhere to work before {cell.id}"
+            assert found is not None, f"{cell.id} does more than to check"
+            yield work, cell, found[1]
+            work = None
+    assert work is None, f"no check after {work.id}"
 
 
 @dataclass
 class Run:
-    """A chapter that ran: the notebook with its outputs, and the process number its kernel had."""
+    """A chapter that ran: the notebook with its outputs, the process number of its kernel, and the seconds it took."""
 
     notebook: Any
     kernel: int = 0
-    timings: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def text(self, cell_id: str) -> str:
         """Return what a cell printed, and the text of what it returned."""
@@ -72,27 +69,31 @@ class Run:
         return "".join(parts)
 
 
-def run(chapter: Path, folder: Path, work: dict[str, str] | None = None, until: str = "") -> Run:
-    """Run a chapter in a new kernel, with commands put into some of its exercises; raises CellExecutionError.
+def solved(check_id: str) -> str:
+    """Return the id of the cell in which an exercise is solved and checked once more."""
+    return f"{check_id}-solved"
 
-    ``until`` is the id of a cell after which it ends.
+
+def add_solutions(notebook: Any) -> None:
+    """Put a cell behind each check that does what the solution says, and checks again.
+
+    So one run shows that the check is not content with nothing, and that it is content with the solution.
     """
-    notebook = read(chapter)
-    if until:
-        (last,) = (number for number, cell in enumerate(notebook.cells) if cell.id == until)
-        notebook.cells = notebook.cells[: last + 1]
-    for cell in notebook.cells:
-        if cell.id in (work or {}):
-            first, commands = cell.source.splitlines()[0], (work or {})[cell.id]
-            cell.source = commands if commands.endswith(".solve()") else f"{first}\n{commands}"
-    # A reader's progress is not the tests'.
-    with tempfile.TemporaryDirectory() as data:
-        return _run(notebook, folder, data)
+    for _, check, name in list(exercises(notebook)):
+        cell = nbformat.v4.new_code_cell(f"{name}.solve()\n{name}.check()", id=solved(check.id))  # type: ignore[no-untyped-call]
+        notebook.cells.insert(notebook.cells.index(check) + 1, cell)
 
 
-def _run(notebook: Any, folder: Path, data: str) -> Run:
+def environment(data: str) -> dict[str, str]:
+    """Return the environment of a kernel whose reader's progress is in the folder ``data``: it is not the tests'."""
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    environment = os.environ | {"PATH": path, "XDG_DATA_HOME": data}
+    return os.environ | {"PATH": path, "XDG_DATA_HOME": data}
+
+
+def run(chapter: Path, folder: Path) -> Run:
+    """Run a chapter in a new kernel, with the solutions behind its checks; raises CellExecutionError."""
+    notebook = read(chapter)
+    add_solutions(notebook)
     client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}})
     done = Run(notebook)
 
@@ -101,5 +102,8 @@ def _run(notebook: Any, folder: Path, data: str) -> Run:
             done.kernel = getattr(client.km.provisioner, "pid", 0)
 
     client.on_cell_execute = note_kernel
-    client.execute(env=environment)
+    with tempfile.TemporaryDirectory() as data:
+        begin = time.monotonic()
+        client.execute(env=environment(data))
+        done.seconds = time.monotonic() - begin
     return done

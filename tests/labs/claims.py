@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check(stem: str, done: Run) -> None:
-    """Check a chapter that ran untouched; a chapter of which nothing is written has no claims."""
+    """Check a chapter that ran; a chapter of which nothing is written has no claims."""
     name = f"claims_{stem[:2]}"
     if Path(__file__).with_name(f"{name}.py").exists():
         import_module(name).claims(done)
