@@ -92,6 +92,17 @@ def find_host(name: str, ours: list[RunningLab], others: list[RunningLab]) -> tu
     raise NotFoundError(f"{len(found)} labs have a host {host!r}. Say which one: {choices}.")
 
 
+def still_here() -> str:
+    """Return where the reader's next line will be carried out, for when no shell was opened; bold, as it matters."""
+    if host := os.environ.get("NETLAB_HOST"):
+        where = f"You are still in host {host!r}"
+    elif os.geteuid() == 0:
+        where = "You are still in this machine's own shell, as root: what you type next changes this machine"
+    else:
+        where = "You are still in this machine's own shell, and in no lab"
+    return f"\x1b[1m{where}.\x1b[0m"
+
+
 def _no_lab() -> str:
     if here := os.environ.get("NETLAB_HOST"):
         return f"You are in host {here!r} of a lab, which sees no other lab. Use `ip -n HOST …`, or leave first: exit"

@@ -61,7 +61,7 @@ def main() -> None:
     try:
         app(prog_name="netlab")
     except LabError as error:
-        print(f"netlab: {error}", file=sys.stderr)
+        print(f"netlab: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         sys.exit(getattr(error, "returncode", None) or 1)
 
 
@@ -115,8 +115,14 @@ def shell(
     ] = None,
 ) -> None:
     """Open a shell in a host of a running lab, or run a command there."""
-    from netlab.attach import attach, find_host, running_labs  # noqa: PLC0415
+    from netlab.attach import attach, find_host, running_labs, still_here  # noqa: PLC0415
 
-    lab, name = find_host(host, *running_labs())
     words = command or []
-    raise typer.Exit(attach(lab, name, words[1:] if words[:1] == ["--"] else words))
+    try:
+        lab, name = find_host(host, *running_labs())
+        status = attach(lab, name, words[1:] if words[:1] == ["--"] else words)
+    except LabError as error:
+        if not words and sys.stdin.isatty():
+            error.add_note(still_here())
+        raise
+    raise typer.Exit(status)

@@ -142,6 +142,16 @@ def test_what_is_done_in_the_shell_is_done_to_the_host(lab: Lab, open_terminal: 
     assert lab.snapshot()["red"].interface("eth0").mtu == 1400
 
 
+def test_where_no_shell_was_opened_a_warning_says_so(lab: Lab, open_terminal: object) -> None:
+    """Who does not look at the prompt would type the next line into the machine itself."""
+    terminal: Terminal = open_terminal(*NETLAB, "shell", f"{lab.name}/green")  # type: ignore[operator]
+    terminal.expect("There is no host 'green'")
+    terminal.expect(
+        "You are still in this machine's own shell, " + ("as root" if os.getuid() == 0 else "and in no lab")
+    )
+    assert terminal.end() == 1
+
+
 def test_ctrl_c_stops_the_command_and_not_the_shell(lab: Lab, open_terminal: object) -> None:
     """An interrupt reaches the program in the foreground only."""
     terminal = shell(open_terminal, lab)
