@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from netlab.errors import LabError, NotFoundError
 from netlab.kernel.netlink import NETLINK_ADD_MEMBERSHIP, NETLINK_LISTEN_ALL_NSID, SOL_NETLINK
-from netlab.kernel.read_sockets import parse_sockstat
 from netlab.kernel.survey import compose
 from netlab.timeline import Timeline
 
@@ -34,11 +33,15 @@ NETFILTER_GROUPS = (7,)
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 #: Seconds: a change often comes as a dozen events; wait for a quiet moment, but not for long.
 QUIET, PATIENCE = 0.02, 0.05
-#: Seconds between looks at what sends no events: how many sockets and tracked connections there are.
-GLANCE = 0.2
-#: Seconds between full reads for counters: at least this, and so rarely that they cost at most 1/SHARE of a core.
-REFRESH, SHARE = 1.0, 80
-_GLANCED = ["net/sockstat", "net/sockstat6", "sys/net/netfilter/nf_conntrack_count"]
+#: Seconds between looks at what sends no events: how many sockets and tracked connections there are; at least this,
+#: and so rarely that they cost at most 1/GLANCE_SHARE of a core.
+GLANCE, GLANCE_SHARE = 0.2, 150
+#: Seconds between full reads for counters: at least this, and so rarely that they cost this part of a core at most:
+#: 1/SHARE while they find something new, 1/STILL_SHARE where nothing moves. It is our thread's time; the kernel and the
+#: sandbox's helper take a third of that again.
+REFRESH, SHARE, STILL_SHARE = 1.0, 80, 200
+#: How many hosts are read at a time for that.
+PART = 30
 
 
 class Subscription:
@@ -134,11 +137,12 @@ class Watcher:
 
     def _follow(self, selector: selectors.BaseSelector) -> None:
         states: dict[str, HostState] = {}
-        glance: dict[str, object] = {}
-        next_glance = next_full = time.monotonic()
+        told: dict[str, HostState] = {}
+        survey = _Survey()
+        round_, next_glance = 0, time.monotonic()
         while True:
-            now = time.monotonic()
-            nsids, lost = self._events(selector, max(min(next_glance, next_full) - now, 0))
+            due = next_glance if not survey.left else 0.0
+            nsids, lost = self._events(selector, max(min(due, survey.due) - time.monotonic(), 0))
             lab = self._lab()
             if lab is None or lab.closed or self._nobody_listens():
                 return
@@ -151,17 +155,19 @@ class Watcher:
             }
             now = time.monotonic()
             if now >= next_glance:
-                next_glance = now + GLANCE
-                seen = _glance(lab, list(hosts))
-                dirty |= {name for name in hosts if seen.get(name) != glance.get(name)}
-                glance = seen
-            full = lost or now >= next_full
-            if full or dirty or set(hosts) != set(states):
-                chosen = list(hosts) if full else [name for name in hosts if name in dirty]
+                round_, changed = _glance(lab, list(hosts), round_)
+                dirty |= changed
+                next_glance = now + max(GLANCE, GLANCE_SHARE * (time.monotonic() - now))
+            part = survey.part(hosts, lost=lost)
+            if dirty or part or set(hosts) != set(states):
                 began = time.thread_time()
-                states = self._read(lab, chosen, states)
-                if full:
-                    next_full = now + max(REFRESH, SHARE * (time.thread_time() - began))
+                states = self._read(lab, [name for name in hosts if name in dirty or name in part], states)
+                moved = states != told
+                if moved and (dirty or not survey.left or set(states) != set(told)):
+                    self._tell(compose(lab.name, states))
+                    told = states
+                if part and survey.done(time.thread_time() - began, moved=moved):
+                    self.full_reads += 1
             del lab, hosts
 
     def _nobody_listens(self) -> bool:
@@ -189,7 +195,7 @@ class Watcher:
         return nsids, lost
 
     def _read(self, lab: Lab, names: list[str], states: dict[str, HostState]) -> dict[str, HostState]:
-        """Read some hosts again and tell everybody if anything is different."""
+        """Return the states of all hosts, those of some of them read again."""
         hosts = lab.hosts
         try:
             fresh = lab.read([hosts[name] for name in names if name in hosts])
@@ -201,12 +207,8 @@ class Watcher:
             self._poked.update(names)
             return states
         self.reads += 1
-        self.full_reads += len(names) == len(hosts)
         merged = {name: fresh.get(name, states.get(name)) for name in lab.hosts}
-        known = {name: state for name, state in merged.items() if state is not None}
-        if known != states:
-            self._tell(compose(lab.name, known))
-        return known
+        return {name: state for name, state in merged.items() if state is not None}
 
     def _tell(self, snapshot: Snapshot) -> None:
         with self._lock:
@@ -216,6 +218,32 @@ class Watcher:
                     subscription.callback(snapshot)
                 except Exception:  # noqa: BLE001 - one failing subscriber must not stop the others
                     _log.exception("a subscriber of lab %s failed", snapshot.lab)
+
+
+class _Survey:
+    """A read of the whole lab, a part at a time: between two parts what is new comes first."""
+
+    def __init__(self) -> None:
+        self.left: list[str] = []
+        #: When the next one begins; all hosts are new, and read, at first.
+        self.due = time.monotonic() + REFRESH
+        self._spent, self._moved = 0.0, False
+
+    def part(self, hosts: Iterable[str], *, lost: bool) -> set[str]:
+        """Return who is to be read now; all of them begin anew if events were lost."""
+        if lost or (not self.left and time.monotonic() >= self.due):
+            self.left = list(hosts)
+            self._spent, self._moved = 0.0, False
+        part, self.left = self.left[:PART], self.left[PART:]
+        return set(part)
+
+    def done(self, seconds: float, *, moved: bool) -> bool:
+        """Note what a part took, and whether anything was new; tell whether that was the last part."""
+        self._spent += seconds
+        self._moved |= moved
+        if not self.left:
+            self.due = time.monotonic() + max(REFRESH, (SHARE if self._moved else STILL_SHARE) * self._spent)
+        return not self.left
 
 
 class _Alarm:
@@ -263,14 +291,13 @@ def _event_sockets(lab: Lab) -> list[_socket.socket]:
     return opened
 
 
-def _glance(lab: Lab, names: list[str]) -> dict[str, object]:
-    """Look at what sends no events; nothing is seen where a host was removed meanwhile."""
+def _glance(lab: Lab, names: list[str], since: int) -> tuple[int, set[str]]:
+    """Look at what sends no events; return the number of this look, and who has changed since an earlier one."""
     try:
-        values = lab.sandbox.request("peek", names=names, keys=_GLANCED)[0]["values"] if names else {}
-    except NotFoundError:
-        return {}
-    # The other numbers of sockstat are those of the whole machine, or move by our own reading.
-    return {name: (parse_sockstat(*texts[:2]), texts[2]) for name, texts in values.items()}
+        seen = lab.sandbox.request("glance", names=names, since=since)[0]
+    except NotFoundError:  # a host was removed meanwhile: the next look tells
+        return since, set()
+    return int(seen["round"]), set(seen["changed"])
 
 
 def _drain(sock: _socket.socket, nsids: set[int]) -> bool:

@@ -111,7 +111,7 @@ def test_a_module_fits_in_a_head(path: Path) -> None:
 
 def test_what_the_sandbox_runs_needs_no_packages() -> None:
     """The files of the sandbox's first process import the standard library and each other only."""
-    for name in ("_start", "_init", "_calls"):
+    for name in ("_start", "_init", "_calls", "_glances"):
         tree = ast.parse((PACKAGE / "kernel" / f"{name}.py").read_text(encoding="utf-8"))
         plain = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         found = {alias.name for node in plain if isinstance(node, ast.Import) for alias in node.names}

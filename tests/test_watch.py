@@ -291,3 +291,34 @@ def test_changes_arrive_soon(
     record_property("median seconds from a change to its snapshot", round(median, 4))
     print(f"from a change to its snapshot: {median * 1000:.0f} ms at the median")  # noqa: T201 - for the log
     assert median < 2.5
+
+
+def test_a_large_lab_is_read_a_part_at_a_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full read is done in parts, so that a change need not wait for all of it; at the end all hosts were read."""
+    monkeypatch.setattr(watch, "PART", 2)
+    hosts = [lab.add_host(f"h{number}") for number in range(5)]
+    watching = Seen(lab)
+    watching.wait(lambda _: True)
+    taken: list[int] = []
+    original = lab.read
+    monkeypatch.setattr(lab, "read", lambda chosen: taken.append(len(chosen)) or original(chosen))
+    before = lab.watcher.full_reads
+    assert until(lambda: lab.watcher.full_reads > before)
+    assert max(taken) <= 2
+    assert sum(taken) >= len(hosts)
+    watching.subscription.close()
+
+
+def test_a_removed_host_leaves_no_namespace_open(lab: Lab) -> None:
+    """What the watcher looks at in a host does not keep the host's namespace after it was removed."""
+    watching = Seen(lab)
+    red = lab.add_host("red")
+    watching.wait(lambda picture: "red" in picture)
+    with red.serve(80):
+        watching.wait(lambda picture: picture["red"].sockets)
+    inode = red.namespace.inode
+    lab.remove_host("red")
+    watching.wait(lambda picture: "red" not in picture)
+    listing = lab.add_host("blue").run("lsns", "-t", "net", "-n", "-o", "NS", check=True).stdout
+    assert str(inode) not in listing
+    watching.subscription.close()

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING or __package__:
     from netlab.kernel import _calls
     from netlab.kernel._calls import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, setns, write
+    from netlab.kernel._glances import Glances
 else:  # the package around this file is not imported there: it would take ten times as long
     import _calls
     from _calls import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, setns, write
+    from _glances import Glances
 
 NETNS_DIR, HOST_DIR = "/run/netns", "/run/netlab"
 HOST_FILES = ("hosts", "resolv.conf", "hostname")
@@ -48,6 +50,7 @@ class Init:
         # Each host takes a few descriptors, and a large lab more than the usual 1024.
         self.limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (self.limit[1], self.limit[1]))
+        self.glances = Glances(self.limit[1] // 4)
         self.base_net, self.base_mnt, self.base_uts = (_calls.open_namespace(kind) for kind in ("net", "mnt", "uts"))
 
     def answer(self, request: dict[str, Any], descriptors: list[int]) -> Reply:
@@ -97,6 +100,7 @@ class Init:
     def do_remove_host(self, _: list[int], name: str) -> Reply:
         """End a host's processes and give up its namespaces."""
         host = self.hosts.pop(name)
+        self.glances.forget(name)
         inode = os.fstat(host.net).st_ino
         alone = all(os.fstat(other.net).st_ino != inode for other in self.hosts.values())
         for _round in range(KILL_ROUNDS):
@@ -185,6 +189,13 @@ class Init:
         finally:
             setns(self.base_net, CLONE_NEWNET)
         return {"values": found}, []
+
+    def do_glance(self, _: list[int], names: list[str], since: int) -> Reply:
+        """Reply which hosts have other numbers of sockets and connections than in the round ``since``."""
+        try:
+            return self.glances.look({name: self.hosts[name].net for name in names}, since), []
+        finally:
+            setns(self.base_net, CLONE_NEWNET)
 
     def do_sockets(self, _: list[int], names: list[str | None], kind: tuple[int, int, int]) -> Reply:
         """Open one socket of a kind (family, type, protocol) in each host; null means the sandbox's own namespace."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from netlab.view.nouns import Service, State
 
 _LINK_LOCAL = ip_network("fe80::/10")
+_LINK = ip_network("fe80::/64")
 _MULTICAST = ip_network("ff00::/8")
 
 
@@ -107,7 +108,7 @@ def visible_routes(host_state: HostState) -> tuple[Route, ...]:
 
 def _is_automatic(route: Route) -> bool:
     network = route.destination
-    automatic = network == ip_network("fe80::/64") or network == _MULTICAST
+    automatic = network in (_LINK, _MULTICAST)
     return automatic or (network.prefixlen > 0 and network.network_address in _LINK_LOCAL)
 
 
