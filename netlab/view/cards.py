@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _WIDTH = {"full": 226.0, "medium": 186.0, "compact": 96.0}
 GATE_WIDTH, GATE_HEIGHT = 98.0, 36.0
+SMALL_GATE = (118.0, 18.0)
+_LANE_ASIDE = 22.0
 _TITLE = 36.0
 _LOOPBACK = 116.0
 _SMALL_HEIGHT = 33.0
@@ -169,7 +171,8 @@ def leaf_card(host: SceneHost, spec: Spec) -> Card:
 def compact_width(host: SceneHost) -> float:
     """Return the width that a compact card would like, up to a limit."""
     address = max((line_width("address", a, 10) for chip in host.chips for a in chip.addresses[:1]), default=0.0)
-    return min(_WIDEST_COMPACT, max(_WIDTH["compact"], address + 24, text_width(host.name, 13, "bold") + 20))
+    least = SMALL_GATE[0] + 12 if host.forwarding and not host.units else _WIDTH["compact"]
+    return min(_WIDEST_COMPACT, max(least, address + 24, text_width(host.name, 13, "bold") + 20))
 
 
 def compact_card(host: SceneHost, spec: Spec) -> Card:
@@ -178,12 +181,16 @@ def compact_card(host: SceneHost, spec: Spec) -> Card:
     width = max(spec.min_width, compact_width(host))
     top, low = (_SMALL_HEIGHT / 2 if sheet.on[side] else 0.0 for side in ("top", "bottom"))
     name = fit_middle(host.name, width - 16, 13, "bold")
-    sheet.parts.append(Part("title", "", width / 2, top + 5, width - 16, 18, (name, "", 0)))
+    aside = _LANE_ASIDE if host.forwarding else 0.0
+    sheet.parts.append(Part("title", "", (width + aside) / 2, top + 5, width - 16 - aside, 18, (name, "", 0)))
     ports = tuple(port for program in host.programs for port in program.ports)
     if ports:
         text = fit(" ".join(ports), width - 16, 10, "mono")
         sheet.parts.append(Part("programs", f"sock:{host.name}", 8, top + 24, width - 16, 14, (text, host)))
     height = max(top + 40 + low, spec.min_height)
+    if host.forwarding:
+        height = max(height, top + 70 + low)
+        sheet.parts += _small_gate(host, (width, height), (top, low))
     for side, edge, out in (("top", 0.0, -1), ("bottom", height, 1)):
         chips = [host.chip(name) for name in sheet.on[side]]  # type: ignore[index]
         wide = (width - 12 - 4 * (len(chips) - 1)) / max(1, len(chips))
@@ -193,6 +200,16 @@ def compact_card(host: SceneHost, spec: Spec) -> Card:
             sheet.parts.append(Part("chip", chip.id, *box, small_chip(chip, wide)))
             sheet.anchors[chip.name] = (x + wide / 2, edge + out * _SMALL_HEIGHT / 2)
     return Card(host, width, height, tuple(sheet.parts), sheet.anchors, (top, 0.0, low, 0.0))
+
+
+def _small_gate(host: SceneHost, size: tuple[float, float], reach: tuple[float, float]) -> list[Part]:
+    """Return the gate of a small router on the lane between its chips."""
+    width, height = size
+    x, y = _LANE_ASIDE, height - reach[1] - 14 - SMALL_GATE[1]
+    gate = ((width - SMALL_GATE[0]) / 2, y, *SMALL_GATE)
+    lanes = (((x, reach[0]), (x, y)), ((x, y + SMALL_GATE[1]), (x, height - reach[1])))
+    identity = f"sysctl:{host.name}/net.ipv4.ip_forward"
+    return [Part("lane", f"fwd:{host.name}", 0, 0, 0, 0, (host, lanes)), Part("gatelet", identity, *gate, host)]
 
 
 def small_chip(chip: Chip, width: float) -> ChipText:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from netlab.view.cards import Spec, compact_card, compact_width, leaf_card, line_card
 from netlab.view.folded import folded_card
 from netlab.view.hubs import hub_card
+from netlab.view.nodes import node_card
 from netlab.view.parts import Card, Room, chip_size, chip_text
 from netlab.view.placing import Entry, Plan, plan
 from netlab.view.scene import to_scene
+from netlab.view.underlay import is_switch, underlay_card
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,10 +95,12 @@ def _card(drawing: Drawing, spec: Spec, name: str) -> Card:
     host = drawing.scene[name]
     if host.units:
         return folded_card(host, spec)
+    if host.nest is not None:
+        return node_card(host, spec)
     if drawing.plan.columns:
         return line_card(host, spec)
     if spec.level == "compact":
-        return compact_card(host, spec)
+        return underlay_card(host, spec) if is_switch(host) else compact_card(host, spec)
     is_hub = name in drawing.plan.parents.values()
     return hub_card(host, spec) if is_hub or host.bridges or host.forwarding else leaf_card(host, spec)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netlab.view import pen
+from netlab.view import node_faces, pen, underlay
 from netlab.view.measure import fit, fit_middle, text_width
 from netlab.view.parts import LINE, Block, ChipText, Part
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def part(parent: ET.Element, item: Part) -> None:
     """Draw one part of a card."""
-    _FACES[item.kind](parent, item)
+    if item.kind == "pod":
+        node_faces.pod(parent, item, part)
+    else:
+        _FACES[item.kind](parent, item)
 
 
 def _chip(parent: ET.Element, item: Part) -> None:
@@ -34,8 +37,8 @@ def _chip(parent: ET.Element, item: Part) -> None:
     classes = f"iface {chip.kind or 'unknown'}{'' if chip.state == 'up' else ' ' + chip.state}"
     box = pen.group(parent, item.id, classes, chip.sentence)
     pen.rect(box, (item.x, item.y, item.width, item.height), fill, stroke)
-    lines = [line for line in text.lines if line[0] != "inline"]
-    inline = next((line[1] for line in text.lines if line[0] == "inline"), "")
+    lines = [line for line in text.lines if line[0] not in {"inline", "nodeport"}]
+    style, inline = next((line for line in text.lines if line[0] in {"inline", "nodeport"}), ("", ""))
     middle = item.x + item.width / 2
     y = item.y + (item.height - LINE * (1 + len(lines))) / 2 + 10.5
     word = chip.word if text.words else ""
@@ -53,7 +56,8 @@ def _chip(parent: ET.Element, item: Part) -> None:
         pen.write(box, (x, y), word, 10, "bold", fill="badline")
     elif inline:
         mono = inline[:1].isdigit() or ":" in inline
-        pen.write(box, (x, y), inline, 10, "mono" if mono else "ui", fill="ink" if mono else "muted")
+        ink = "svcline" if style == "nodeport" else "ink" if mono else "muted"
+        pen.write(box, (x, y), inline, 10, "mono" if mono else "ui", fill=ink)
     for style, line in lines:
         y += LINE
         _chip_line(box, (middle, y), style, line, text)
@@ -262,17 +266,21 @@ def _note(parent: ET.Element, item: Part) -> None:
     pen.write(parent, (item.x + item.width / 2, item.y + 10), text, 10, face, fill=token, anchor="middle")
 
 
-_FACES: dict[str, Any] = {
-    "bar": _bar,
-    "block": _block,
-    "chip": _chip,
-    "gate": _gate,
-    "lane": _lane,
-    "program": _program,
-    "programs": _programs,
-    "rules": _rules,
-    "note": _note,
-    "title": _title,
-    "unit": _unit,
-    "tube": _tube,
-}
+_FACES: dict[str, Any] = (
+    node_faces.FACES
+    | underlay.FACES
+    | {
+        "bar": _bar,
+        "block": _block,
+        "chip": _chip,
+        "gate": _gate,
+        "lane": _lane,
+        "program": _program,
+        "programs": _programs,
+        "rules": _rules,
+        "note": _note,
+        "title": _title,
+        "unit": _unit,
+        "tube": _tube,
+    }
+)

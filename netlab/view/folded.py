@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from netlab.view import words
 from netlab.view.cards import compact_width, small_chip
 from netlab.view.measure import fit_middle
+from netlab.view.nouns import Unit
 from netlab.view.parts import Card, Part, Point
 
 if TYPE_CHECKING:
     from netlab.view.cards import Spec
-    from netlab.view.nouns import SceneHost
+    from netlab.view.nouns import SceneHost, UnitState
 
 MARK = 12.0
 _ROW = 6
@@ -26,7 +27,7 @@ def folded_card(host: SceneHost, spec: Spec) -> Card:
     width = max(_NARROWEST, spec.min_width, compact_width(host))
     sides = {chip.name: spec.sides.get(chip.name, "bottom") for chip in host.chips}
     top, low = (_CHIP / 2 if side in sides.values() else 0.0 for side in ("top", "bottom"))
-    name = fit_middle(host.name, width - 16, 13, "bold")
+    name = fit_middle(f"{'▾' if host.opened else '▸'} {host.name}", width - 16, 13, "bold")
     parts = [Part("title", "", width / 2, top + 5, width - 16, 18, (name, "", 0))]
     address = next((a for bridge in host.bridges for a in bridge.addresses), "")
     y = top + 26
@@ -39,7 +40,7 @@ def folded_card(host: SceneHost, spec: Spec) -> Card:
     for number, unit in enumerate(host.units):
         row, column = divmod(number, _ROW)
         x = left + column * _PITCH + (_PITCH - MARK) / 2
-        parts.append(Part("unit", f"host:{unit.name}", x, y + row * _PITCH, MARK, MARK, unit))
+        parts.append(Part("unit", "" if host.opened else f"host:{unit.name}", x, y + row * _PITCH, MARK, MARK, unit))
     y += -(-len(host.units) // _ROW) * _PITCH + 4
     for text, token in totals(host):
         parts.append(Part("note", "", 4, y, width - 8, 14, (text, "bold", token)))
@@ -56,10 +57,20 @@ def folded_card(host: SceneHost, spec: Spec) -> Card:
     return Card(host, width, height, tuple(parts), anchors, (top, 0.0, low, 0.0))
 
 
+def to_unit(host: SceneHost, *, endpoint: bool = False) -> Unit:
+    """Return a host as a mark: with a fault, as one that listens or is an endpoint, or as one that is up."""
+    down = [chip for chip in host.chips if chip.state != "up"]
+    ports = [port for program in host.programs for port in program.ports]
+    state: UnitState = "fault" if down else "listens" if ports or endpoint else "up"
+    facts = [address for chip in host.chips for address in chip.addresses[:1]]
+    facts += [f"{chip.name} {chip.word}" for chip in down] + ([f"listens on {words.join(ports)}"] if ports else [])
+    return Unit(host.name, state, f"Host {host.name}: {', '.join(facts) or 'no address'}.")
+
+
 def totals(host: SceneHost) -> list[tuple[str, str]]:
     """Return how many hosts there are, how many listen, and how many have a fault, each with its colour."""
     counts = Counter(unit.state for unit in host.units)
-    lines = [(words.count(len(host.units), "host"), "ink")]
+    lines = [(words.count(len(host.units), host.units_are), "ink")]
     lines += [(f"■ {words.count(counts['listens'], 'listener')}", "l3line")] if counts["listens"] else []
     lines += [(f"✕ {counts['fault']} with a fault", "badline")] if counts["fault"] else []
     return lines

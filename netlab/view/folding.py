@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netlab.view import words
-from netlab.view.nouns import Unit, UnitState
+from netlab.view.folded import to_unit
+from netlab.view.nesting import MOST_NODES, nest, pods_of
+from netlab.view.underlay import is_switch
 
 if TYPE_CHECKING:
     from netlab.view.nouns import Scene, SceneHost
@@ -24,21 +26,45 @@ _ONE_HUB = 110
 
 
 def fold(scene: Scene, unfolded: str = "") -> Scene:
-    """Return the scene with its crowded hubs folded, all but the one that the reader has unfolded."""
-    if len(scene.hosts) <= MANY:
-        return scene
+    """Return the scene with its pods inside their nodes, or else with its crowded hubs folded, all but ``unfolded``."""
+    nested = nest(scene)
+    nodes = {name: list(pods) for name, pods in pods_of(scene).items()} if nested is scene else {}
+    if len(nodes) > MOST_NODES:
+        return _with_folded(scene, nodes, unfolded, "pod")
+    if nested is not scene or len(scene.hosts) <= MANY:
+        return nested
     hubs = {name: leaves for name, leaves in _hubs(scene).items() if len(leaves) >= _FOLDED}
     if len(hubs) == 1 and len(scene.hosts) <= _ONE_HUB:
         return scene
-    hubs.pop(unfolded, None)
+    return _with_folded(scene, hubs, unfolded, "host")
+
+
+def _with_folded(scene: Scene, hubs: dict[str, list[str]], unfolded: str, noun: str) -> Scene:
     inside = {leaf for leaves in hubs.values() for leaf in leaves}
     cables = tuple(c for c in scene.cables if c.a[0] not in inside and c.b[0] not in inside)
     hosts = tuple(
-        _folded(scene, host, hubs[host.name]) if host.name in hubs else host
+        replace(_folded(scene, host, hubs[host.name], unfolded), units_are=noun) if host.name in hubs else host
         for host in scene.hosts
         if host.name not in inside
     )
+    hosts = tuple(_with_summary(scene, host, hosts) if is_switch(host) else host for host in hosts)
     return replace(scene, hosts=hosts, cables=cables, _index={})
+
+
+def _with_summary(scene: Scene, switch: SceneHost, hosts: tuple[SceneHost, ...]) -> SceneHost:
+    """Return a switch with the totals of the folded hubs that hang on it; who has a fault is named."""
+    near = {cable.other(switch.name)[0] for cable in scene.between() if switch.name in {cable.a[0], cable.b[0]}}
+    hubs = [host for host in hosts if host.units and host.name in near]
+    if not hubs:
+        return switch
+    units = [(host.name, unit) for host in hubs for unit in host.units]
+    faults = [name for name, unit in units if unit.state == "fault"]
+    listening = sum(unit.state == "listens" for _, unit in units)
+    said = [(f"{words.count(len(hubs), 'node')} · {words.count(len(units), hubs[0].units_are)}", "ink")]
+    said += [(f"■ {words.count(listening, 'listener')}", "l3line")] if listening else []
+    named = words.join(list(dict.fromkeys(faults))[:3])
+    said += [(f"✕ {len(faults)} with a fault ({named})", "badline")] if faults else []
+    return replace(switch, summary=tuple(said))
 
 
 def _hubs(scene: Scene) -> dict[str, list[str]]:
@@ -56,20 +82,12 @@ def _hubs(scene: Scene) -> dict[str, list[str]]:
     return found
 
 
-def _folded(scene: Scene, hub: SceneHost, leaves: list[str]) -> SceneHost:
+def _folded(scene: Scene, hub: SceneHost, leaves: list[str], unfolded: str) -> SceneHost:
     ends = {end for c in scene.between() for end in (c.a, c.b) if {c.a[0], c.b[0]} & set(leaves)}
-    units = tuple(_unit(scene[name]) for name in leaves if not scene[name].gone)
+    opened = tuple(scene[name] for name in leaves) if hub.name == unfolded else ()
+    units = tuple(to_unit(scene[name]) for name in leaves if not scene[name].gone)
     faults = [unit.name for unit in units if unit.state == "fault"]
     sentence = f"{hub.sentence[:-1]}; {words.count(len(units), 'host')} on its bridge, folded"
     sentence += f", {len(faults)} of them with a fault: {words.join(faults[:5])}." if faults else "."
     chips = tuple(chip for chip in hub.chips if (hub.name, chip.name) not in ends)
-    return replace(hub, chips=chips, units=units, sentence=sentence)
-
-
-def _unit(host: SceneHost) -> Unit:
-    down = [chip for chip in host.chips if chip.state != "up"]
-    ports = [port for program in host.programs for port in program.ports]
-    state: UnitState = "fault" if down else "listens" if ports else "up"
-    facts = [address for chip in host.chips for address in chip.addresses[:1]]
-    facts += [f"{chip.name} {chip.word}" for chip in down] + ([f"listens on {words.join(ports)}"] if ports else [])
-    return Unit(host.name, state, f"Host {host.name}: {', '.join(facts) or 'no address'}.")
+    return replace(hub, chips=chips, units=units, sentence=sentence, opened=opened)

@@ -6,9 +6,12 @@ They have no place and no size. Ids are the kernel's identities (``if:red/eth0``
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from netlab.view import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 State = Literal["up", "carrier", "down"]
 UnitState = Literal["up", "listens", "fault"]
@@ -105,6 +108,23 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Nest:
+    """What a node holds: its pods with their cables, how they are shown, and what Services make of them.
+
+    ``columns`` and ``rows`` are the places for cards; all nodes of a picture have as many.
+    """
+
+    pods: tuple[SceneHost, ...]
+    cables: tuple[Cable, ...]
+    level: Literal["cards", "boxes", "marks"]
+    columns: int
+    rows: int
+    endpoints: frozenset[str] = frozenset()
+    node_ports: tuple[str, ...] = ()  # of every node
+    claims: int = 0  # how many Services lead to the same pod, at most
+
+
+@dataclass(frozen=True, slots=True)
 class SceneHost:
     """One network namespace with all that is drawn of it; ``gone`` marks a slot that is kept empty."""
 
@@ -122,6 +142,11 @@ class SceneHost:
     sentence: str = ""
     gone: bool = False
     units: tuple[Unit, ...] = ()
+    forwards: bool = False  # ip_forward is 1, whether it matters here or not
+    nest: Nest | None = None
+    units_are: str = "host"
+    summary: tuple[tuple[str, str], ...] = ()  # of a switch: what hangs on it, each as (words, colour)
+    opened: tuple[SceneHost, ...] = ()  # of a folded hub: the hosts of its units, where the reader looks at them
 
     @property
     def id(self) -> str:
@@ -201,11 +226,23 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Make hosts quick to find."""
-        self._index.update({host.name: host for host in self.hosts})
+        self._index.update({host.name: host for host in self.everybody()})
 
     def __getitem__(self, name: str) -> SceneHost:
-        """Return a host by its name; raises KeyError."""
+        """Return a host by its name, also one inside another; raises KeyError."""
         return self._index[name]
+
+    def everybody(self) -> Iterator[SceneHost]:
+        """Yield all hosts, each node before its pods."""
+        for host in self.hosts:
+            yield host
+            yield from host.nest.pods if host.nest is not None else ()
+
+    def every_cable(self) -> Iterator[Cable]:
+        """Yield all cables, also those within nodes."""
+        yield from self.cables
+        for host in self.hosts:
+            yield from host.nest.cables if host.nest is not None else ()
 
     def between(self) -> tuple[Cable, ...]:
         """Return the cables that lead from one host to another."""
@@ -214,8 +251,9 @@ class Scene:
     @property
     def sentence(self) -> str:
         """Say in one sentence what the picture shows."""
-        hosts = [host for host in self.hosts if not host.gone]
+        hosts = [host for host in self.everybody() if not host.gone]
         if not hosts:
             return f"Lab {self.lab} has no hosts yet."
         names = words.join([host.name for host in hosts][:8]) + (" and others" if len(hosts) > 8 else "")
-        return f"Lab {self.lab}: {words.count(len(hosts), 'host')} ({names}), {words.count(len(self.cables), 'cable')}."
+        cables = words.count(len(list(self.every_cable())), "cable")
+        return f"Lab {self.lab}: {words.count(len(hosts), 'host')} ({names}), {cables}."

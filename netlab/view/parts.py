@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from netlab.view.nouns import Chip, Line, Program, SceneHost
     from netlab.view.placing import Level
 
-Kind = Literal["title", "chip", "bar", "tube", "programs", "program", "block", "rules", "gate", "lane", "unit", "note"]
+Kind = Literal[
+    "title", "chip", "bar", "tube", "programs", "program", "block", "rules", "gate", "lane", "unit", "note",
+    "heading", "pod", "trunk", "port", "kernel", "ruleset", "table", "gatelet", "cable",
+    "underlay", "socket", "pipe", "totals",
+]  # fmt: skip
 Point = tuple[float, float]
 
 PAD = 12

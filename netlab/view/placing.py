@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from netlab.view.nouns import Scene
+    from netlab.view.nouns import Scene, SceneHost
 
 Side = Literal["top", "bottom", "left", "right"]
 Level = Literal["full", "medium", "compact"]
@@ -202,7 +202,7 @@ def _uplinks(scene: Scene, root: str) -> set[str]:
 
 def _middle(scene: Scene, graph: Graph, part: list[str]) -> str:
     """Return the host from which no other is far: then a bridge, then more cables, then age count."""
-    folded = {name: sum(bool(scene[n].units) for n in graph[name]) for name in part}
+    folded = {name: sum(bool(scene[n].units or scene[n].nest) for n in graph[name]) for name in part}
     if any(folded.values()):
         return max(part, key=lambda name: folded[name])
     busy = max(part, key=lambda name: len(graph[name]))
@@ -242,6 +242,7 @@ def _show(scene: Scene, graph: Graph, found: Plan) -> None:
     """Decide how much each host shows: the more stand in a row, the less."""
     wrapped = {leaf for leaves in found.wrapped.values() for leaf, _, _ in leaves}
     alone = sum(not near for near in graph.values())
+    nested = any(host.nest or host.units for host in scene.hosts)
     for row in found.rows:
         hosts = [entry.host for entry in row if not entry.lane]
         crowd = alone if not graph[hosts[0]] else len(hosts)
@@ -249,12 +250,18 @@ def _show(scene: Scene, graph: Graph, found: Plan) -> None:
         for name in hosts:
             leaf = len(graph[name]) <= 1 and not scene[name].bridges
             small = len(scene[name].chips) <= 2
-            if scene[name].units or (leaf and small and name in wrapped):
+            aside = nested and _steps_back(scene[name])
+            if aside or scene[name].units or (leaf and small and name in wrapped):
                 found.levels[name] = "compact"
             elif leaf:
                 found.levels[name] = level if small or level != "compact" else "medium"
             else:
                 found.levels[name] = "full"
+
+
+def _steps_back(host: SceneHost) -> bool:
+    """Tell whether a host beside nodes is drawn small: it is all but a node, or a bridge with a part of its own."""
+    return host.nest is None and not any(bridge.addresses for bridge in host.bridges)
 
 
 def _sides(scene: Scene, found: Plan) -> None:

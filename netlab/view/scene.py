@@ -61,6 +61,7 @@ def _host(state: HostState, guests: tuple[str, ...]) -> SceneHost:
         rules=words.rule_counts(state),
         forwarding=(state.sysctl("net.ipv4.ip_forward") or "") if several else "",
         forwarding6=(state.sysctl("net.ipv6.conf.all.forwarding") or "") if several and six else "",
+        forwards=state.sysctl("net.ipv4.ip_forward") == "1",
         sentence=words.host(state) + (f" {words.join(guests)} shares this namespace." if guests else ""),
     )
 

@@ -89,8 +89,8 @@ def _read_iptables(host: str, rules: list[FirewallRule], held: set[str], found: 
             continue
         front = f"{words.destination}:{words.port}" if words.port else words.destination
         item = found.get(words.name or front)
-        if item is not None and item.hosts and host not in item.hosts and front in item.addresses:
-            # Another host says the same: kube-proxy writes each Service on every node.
+        if item is not None and next(iter(item.hosts), host) != host and front in item.addresses:
+            # The host that was read first has said the same: kube-proxy writes each Service on every node.
             item.hosts[host] = None
             continue
         share = left.get(f"{rule.chain} {front}", 1.0)

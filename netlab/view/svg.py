@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 from netlab.view import faces, pen, theme
 from netlab.view.cables import courses, draw_cable
 from netlab.view.drawing import dot
+from netlab.view.expanded import draw_opened, open_above
 from netlab.view.layout import Layout, lay_out
 from netlab.view.overhead import arrange, draw_overhead
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SVG = "http://www.w3.org/2000/svg"
 _MARGIN = 12.0
+_SMALL = 40.0  # a pod that is lower has no room for a line of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,14 @@ def text_of(element: ET.Element) -> str:
 def base(drawing: Drawing, layout: Layout) -> tuple[ET.Element, ET.Element]:
     """Return the root of a picture, and the group in it whose coordinates are those of the layout."""
     cards = _boxes(drawing, layout)
-    overhead = arrange(drawing.scene.services, cards)
-    width = max(layout.width, overhead.width, 96) + 2 * _MARGIN
-    height = layout.height + overhead.height + 2 * _MARGIN
+    opened = open_above(drawing.scene.hosts, cards, layout.width)
+    extra = opened.height if opened is not None else 0.0
+    cards = {name: (x, y + extra, wide, high) for name, (x, y, wide, high) in cards.items()}
+    if opened is not None:
+        cards[f"open:{opened.host.name}"] = opened.box
+    overhead = arrange(drawing.scene.services, cards, _inside(drawing))
+    width = max(layout.width, overhead.width, opened.box[0] + opened.box[2] if opened else 0.0, 96) + 2 * _MARGIN
+    height = layout.height + extra + overhead.height + 2 * _MARGIN
     attributes = {
         "xmlns": SVG,
         "viewBox": f"0 0 {pen.number(width)} {pen.number(height)}",
@@ -112,8 +119,11 @@ def base(drawing: Drawing, layout: Layout) -> tuple[ET.Element, ET.Element]:
         "data-nl-lab": pen.clean(drawing.scene.lab),
     }
     root = ET.Element("svg", attributes)
-    down = _MARGIN + overhead.height
+    down = _MARGIN + overhead.height + extra
     body = ET.SubElement(root, "g", {"transform": f"translate({pen.number(_MARGIN)} {pen.number(down)})"})
+    if opened is not None:
+        over = ET.SubElement(root, "g", {"transform": f"translate({pen.number(_MARGIN)} {pen.number(down - extra)})"})
+        draw_opened(over, opened, extra)
     if not drawing.cards:
         pen.write(body, (0, 4), "no hosts yet", 12, fill="muted")
     for number, name in enumerate(drawing.cards):
@@ -122,8 +132,10 @@ def base(drawing: Drawing, layout: Layout) -> tuple[ET.Element, ET.Element]:
     for cable, course in courses(drawing, layout):
         draw_cable(body, cable, course)
     if overhead.placed:
-        above = ET.SubElement(root, "g", {"transform": f"translate({pen.number(_MARGIN)} {pen.number(_MARGIN)})"})
-        lower = {name: (x, y + overhead.height, wide, high) for name, (x, y, wide, high) in cards.items()}
+        corner = (pen.number(_MARGIN), pen.number(_MARGIN + overhead.top))
+        above = ET.SubElement(root, "g", {"transform": f"translate({corner[0]} {corner[1]})"})
+        shift = overhead.height - overhead.top
+        lower = {name: (x, y + shift, wide, high) for name, (x, y, wide, high) in cards.items()}
         draw_overhead(above, overhead, lower)
     return root, body
 
@@ -131,7 +143,27 @@ def base(drawing: Drawing, layout: Layout) -> tuple[ET.Element, ET.Element]:
 def _boxes(drawing: Drawing, layout: Layout) -> dict[str, Box]:
     """Return where each host is, with all that sticks out of it."""
     places = ((name, layout.places[number]) for number, name in enumerate(drawing.cards))
-    return {name: (*place, *drawing.cards[name].outer) for name, place in places if not drawing.scene[name].gone}
+    found: dict[str, Box] = {}
+    for name, (x, y) in places:
+        if drawing.scene[name].gone:
+            continue
+        card = drawing.cards[name]
+        found[name] = (x, y, *card.outer)
+        for part in card.parts:
+            if part.kind == "pod" and part.height > _SMALL:
+                inner = part.moved(x + card.overhang[3], y + card.overhang[0])
+                found[part.id.removeprefix("host:")] = (inner.x, inner.y, inner.width, inner.height)
+    return found
+
+
+def _inside(drawing: Drawing) -> dict[str, str]:
+    """Return the node of each pod that is too small to lead a line to."""
+    found = {}
+    for name, card in drawing.cards.items():
+        for part in card.parts:
+            if (part.kind == "pod" and part.height <= _SMALL) or part.kind == "unit":
+                found[part.data[0].name if part.kind == "pod" else part.data.name] = name
+    return found
 
 
 def _host(body: ET.Element, drawing: Drawing, name: str, place: Point) -> None:
@@ -141,6 +173,7 @@ def _host(body: ET.Element, drawing: Drawing, name: str, place: Point) -> None:
     box.set("role", "graphics-object group")
     x, y = place[0] + card.overhang[3], place[1] + card.overhang[0]
     box.set("transform", f"translate({pen.number(x)} {pen.number(y)})")
-    pen.rect(box, (0, 0, card.width, card.height), "host", "badline" if fault else "hostline", rx="10")
-    for item in sorted(card.parts, key=lambda part: part.kind == "chip"):
+    fill, line = ("l2", "l2line") if any(item.kind == "underlay" for item in card.parts) else ("host", "hostline")
+    pen.rect(box, (0, 0, card.width, card.height), fill, "badline" if fault else line, rx="10")
+    for item in sorted(card.parts, key=lambda part: (part.kind == "chip", part.kind == "port")):
         faces.part(box, item)

@@ -149,12 +149,12 @@ def test_only_fresh_details_are_sent(lab: FakeLab) -> None:
 def test_the_reader_unfolds_a_node() -> None:
     """What the browser asks for is drawn at once, and folded again when it is asked for no more."""
     diagram = Diagram(FakeLab(samples.crowd()))
-    assert 'data-nl-id="if:pod-3-7/eth0"' not in diagram.svg
+    assert 'data-nl-id="open:node-3"' not in diagram.svg
     diagram.unfolded = "node-3"
-    assert 'data-nl-id="if:pod-3-7/eth0"' in diagram.svg
-    assert 'data-nl-id="if:pod-4-7/eth0"' not in diagram.svg
+    assert 'data-nl-id="open:node-3"' in diagram.svg
+    assert 'data-nl-id="open:node-4"' not in diagram.svg
     diagram.unfolded = ""
-    assert 'data-nl-id="if:pod-3-7/eth0"' not in diagram.svg
+    assert 'data-nl-id="open:node-3"' not in diagram.svg
 
 
 def test_all_that_is_sent_is_json() -> None:

@@ -224,6 +224,25 @@ def cluster(*, vxlan: bool = True) -> Snapshot:
     return lab.build()
 
 
+def nodes(*pods: int) -> Snapshot:
+    """Return nodes with so many pods each, every other one an endpoint of a Service with equal shares."""
+    lab = Builder("nodes").host("underlay").interface("underlay", "br0", kind="bridge")
+    ends = [f"10.244.{node}.{place + 2}:80" for node, count in enumerate(pods, 1) for place in range(0, count, 2)]
+    left = len(ends)
+    rules = [
+        f"-d 10.96.0.10/32 -p tcp -m tcp --dport 80 -m statistic --mode random --probability {1 / (left - place)} "
+        f"-j DNAT --to-destination {end}"
+        for place, end in enumerate(ends)
+    ]
+    for number, count in enumerate(pods, 1):
+        name = f"node-{number}"
+        lab.host(name, forward=1).interface(name, "cni0", f"10.244.{number}.1/24", kind="bridge")
+        names = (f"{'pod' if place % 2 else 'web'}-{number}-{place}" for place in range(count))
+        _pods(lab, name, number, tuple(names))
+        lab.rules(name, "nat", "PREROUTING", *rules)
+    return lab.build()
+
+
 def gateway(count: int = 12) -> Snapshot:
     """Many hosts on the bridge of a router, which leads on to another network."""
     snapshot = star(count)
@@ -329,6 +348,11 @@ ALL: dict[str, Callable[[], Snapshot]] = {
     "service": service,
     "cluster": cluster,
     "cluster-flat": lambda: cluster(vxlan=False),
+    "nodes-1": lambda: nodes(4),
+    "nodes-cards": lambda: nodes(4, 3, 1),
+    "nodes-boxes": lambda: nodes(12, 5, 2),
+    "nodes-marks": lambda: nodes(30, 13, 0),
+    "nodes-folded": lambda: nodes(2, 1, 2, 3),
     "strange": strange,
     "crowd": crowd,
     "isolated2": lambda: isolated(2),
