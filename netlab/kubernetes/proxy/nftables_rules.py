@@ -91,7 +91,7 @@ def from_pods(settings: Settings, *, negated: bool = False) -> str:
     operator = " != " if negated else " "
     if detector.kind == "interface":
         pattern = f"{detector.value[:-1]}*" if detector.value.endswith("+") else detector.value
-        return f'iifname{operator}"{pattern}"'
+        return f"iifname{operator}{pattern}"
     return f"{ip_word(settings)} saddr{operator}{detector.value}"
 
 
