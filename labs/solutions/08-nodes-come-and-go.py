@@ -69,8 +69,8 @@ def check_loop(scene: Scene) -> Verdict:
     return passed(f"{len(rounds)} calls, and after each one the routes were right; {sent.saw}") if sent.passed else sent
 
 
-HEAD = "import json\ndef reconcile(node, wanted):\n"
-READ = '    rows = json.loads(node.run("ip", "-json", "route", "show", "proto", "88").stdout or "[]")\n'
+HEAD = "import json\n\n\ndef reconcile(node, wanted):\n"
+READ = '    rows = json.loads(node.run("ip", "-json", "route", "show", "proto", "88").stdout)\n'
 HAVE = READ + '    have = {row["dst"]: row["gateway"] for row in rows}\n'
 DROP = '    for dst in have.keys() - wanted.keys():\n        node.run("ip", "route", "del", dst, "proto", "88", check=True)\n'
 FILL = "    for dst, via in wanted.items():\n        if have.get(dst) != via:\n"
@@ -166,7 +166,7 @@ LOOP = Exercise(
         Mistake(
             "the second call fails",
             {"reconcile": HEAD + HAVE + DROP + EACH + ADD.replace('"88")', '"88", check=True)')},
-            "called again with nothing to do, it raised CommandError in its line 8",
+            "called again with nothing to do, it raised CommandError in its line 10",
         ),
         Mistake("no mark", {"reconcile": (HEAD + EACH + SET).replace(', "proto", "88"', "")}, "but with proto boot"),
         Mistake(
