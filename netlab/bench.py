@@ -60,10 +60,10 @@ def services(
 @app.command()
 def see(
     services: Annotated[int, typer.Option(min=1, max=1000, help="How many Services each node has rules for.")] = 100,
-    rounds: Annotated[int, typer.Option(min=1, max=50, help="How often the packet is followed.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="How often each thing is measured.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Follow a packet over three nodes to the pod behind a Service."""
+    """Follow a packet over three nodes; draw and watch 30 and 310 hosts, up to the page of a browser."""
     from netlab.benches.see import measure  # noqa: PLC0415 - only this command needs it
 
     console = Console(stderr=True)

@@ -40,8 +40,8 @@ GLANCE, GLANCE_SHARE = 0.2, 150
 #: 1/SHARE while they find something new, 1/STILL_SHARE where nothing moves. It is our thread's time; the kernel and the
 #: sandbox's helper take a third of that again.
 REFRESH, SHARE, STILL_SHARE = 1.0, 80, 200
-#: How many hosts are read at a time for that.
-PART = 30
+#: How many hosts are read at a time for that, and how many beside those that have something new.
+PART, FEW = 30, 4
 
 
 class Subscription:
@@ -158,7 +158,7 @@ class Watcher:
                 round_, changed = _glance(lab, list(hosts), round_)
                 dirty |= changed
                 next_glance = now + max(GLANCE, GLANCE_SHARE * (time.monotonic() - now))
-            part = survey.part(hosts, lost=lost)
+            part = survey.part(hosts, lost=lost, most=FEW if dirty else PART)
             if dirty or part or set(hosts) != set(states):
                 began = time.thread_time()
                 states = self._read(lab, [name for name in hosts if name in dirty or name in part], states)
@@ -229,12 +229,12 @@ class _Survey:
         self.due = time.monotonic() + REFRESH
         self._spent, self._moved = 0.0, False
 
-    def part(self, hosts: Iterable[str], *, lost: bool) -> set[str]:
-        """Return who is to be read now; all of them begin anew if events were lost."""
+    def part(self, hosts: Iterable[str], *, lost: bool, most: int) -> set[str]:
+        """Return who is to be read now, some of them at most; all begin anew if events were lost."""
         if lost or (not self.left and time.monotonic() >= self.due):
             self.left = list(hosts)
             self._spent, self._moved = 0.0, False
-        part, self.left = self.left[:PART], self.left[PART:]
+        part, self.left = self.left[:most], self.left[most:]
         return set(part)
 
     def done(self, seconds: float, *, moved: bool) -> bool:

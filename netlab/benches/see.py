@@ -1,19 +1,28 @@
-"""Follow one packet over three nodes that have the rules of a hundred Services."""
+"""Follow a packet over three nodes, draw large labs, and follow the kernel; against what a person would use instead."""
 
 from __future__ import annotations
 
 import time
+from operator import add
 from typing import TYPE_CHECKING, Any
 
-from netlab.benches.measure import Figure, at_most
+from netlab.benches import browser, by_hand, watching
+from netlab.benches.crowds import LARGE, SMALL, raise_crowd
+from netlab.benches.measure import Figure, at_most, clock, ratio
 from netlab.errors import LabError
 from netlab.kubernetes.proxy import Family, Inventory, LocalDetector, Settings, as_document, iptables
 from netlab.kubernetes.proxy.batches import split_iptables
 from netlab.lab import Lab
+from netlab.view.drawing import draw
+from netlab.view.folding import fold
+from netlab.view.layout import lay_out
+from netlab.view.scene import to_scene
+from netlab.view.svg import static
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from netlab.benches.crowds import Crowd
     from netlab.host import Host
 
 NODES, PODS = 3, 4
@@ -95,11 +104,25 @@ def _rules(services: int, node: int) -> str:
 
 
 def measure(services: int, rounds: int, progress: Callable[[str], None]) -> Iterator[Figure]:
-    """Yield the figures, each when it is there."""
-    progress("building three nodes")
+    """Yield the figures, each when it is there; ``progress`` is told what is being measured."""
+    progress("a journey over three nodes")
+    yield from _journey(services, rounds)
+    for size, limit in ((SMALL, 100.0), (LARGE, 1000.0)):
+        progress(f"the picture of {size.hosts} hosts")
+        yield from _picture(size, limit, rounds)
+    progress("a change in the kernel to the page of a browser")
+    yield from browser.measure(rounds)
+    for size in (SMALL, LARGE):
+        progress(f"{watching.FLAPS} flaps beside {size.hosts} hosts")
+        yield from watching.storm(size)
+    for size in (SMALL, LARGE):
+        progress(f"a still lab of {size.hosts} hosts, for a minute or two")
+        yield watching.idle(size)
+
+
+def _journey(services: int, rounds: int) -> Iterator[Figure]:
+    times: list[float] = []
     with build(services) as lab:
-        progress("journeys")
-        times = []
         for _ in range(rounds):
             began = time.perf_counter()
             journey = lab.trace("pod-1-1", CLUSTER_IP, 80)
@@ -107,5 +130,35 @@ def measure(services: int, rounds: int, progress: Callable[[str], None]) -> Iter
             if not journey.ok:
                 raise LabError(f"The packet of the bench did not arrive:\n{journey}")
         what = f"a journey over {NODES} nodes with {services} Services, from call to result"
-        yield at_most(what, "s", times, 1.0)
+        ours = at_most(what, "s", times, 1.0)
+        yield ours
         yield Figure("steps of that journey", "steps", (float(len(journey.steps)),))
+        what = "dumpcap in every host, nft monitor trace in every node, curl, tshark: the lines, unsorted"
+        theirs = Figure(what, "s", note=f"not measured: {by_hand.missing()} is missing")
+        if not by_hand.missing():
+            nodes = [lab.host(f"node-{number}") for number in range(1, NODES + 1)]
+            client = lab.host("pod-1-1")
+            taken = [by_hand.journey(client, CLUSTER_IP, nodes) for _ in range(min(rounds, 3))]
+            theirs = Figure(what, "s", tuple(taken))
+        yield theirs
+        yield ratio("captures by hand : netlab", theirs, ours, ("≥", 1.0))
+
+
+def _picture(size: Crowd, limit: float, rounds: int) -> Iterator[Figure]:
+    """Yield how long a Snapshot takes to become an SVG, layout included, and the same by hand."""
+    with raise_crowd(size) as lab:
+        reads = [clock(lab.snapshot) * 1000 for _ in range(rounds)]
+        snapshot = lab.snapshot()
+        draws = []
+        for _ in range(rounds):
+            lay_out.cache_clear()  # as if hosts had come: graphviz runs
+            drawn = clock(lambda: static(draw(fold(to_scene(snapshot))), "bench", closed=False))
+            draws.append(drawn * 1000)
+        by_script = [by_hand.picture(lab) * 1000 for _ in range(rounds)]
+    ours = at_most(f"Snapshot to SVG, {size.hosts} hosts", "ms", draws, limit)
+    yield ours
+    whole = Figure(f"the lab to SVG, {size.hosts} hosts: read and drawn", "ms", tuple(map(add, reads, draws)))
+    yield whole
+    theirs = Figure(f"`ip -j` for each namespace, and dot, {size.hosts} hosts", "ms", tuple(by_script))
+    yield theirs
+    yield ratio(f"ip -j and dot : netlab, {size.hosts} hosts", theirs, whole, ("≥", 1.0))
