@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from netlab.journey.confirm import confirm
-from netlab.journey.drops import Ended, find_drop
+from netlab.journey.drops import Ended, find_drop, not_taken_in
 from netlab.journey.recording import record
 from netlab.journey.refusals import explain, is_refusal
 from netlab.journey.sightings import Sorter
@@ -206,6 +206,9 @@ class Assembler:
         header = visit.header
         if header is None:
             return None
+        refused = not_taken_in(self._evidence, self._ended(track, found))
+        if refused is not None:
+            return refused
         taking, _ = self._evidence.listeners(visit.host, header)
         if track.key.packet == "datagram" and not taking:
             return find_drop(self._evidence, self._ended(track, found))

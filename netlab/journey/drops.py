@@ -130,6 +130,15 @@ def _ended_in_the_stack(evidence: Evidence, ended: Ended) -> Drop:
     return _leaving(evidence, ended, header, route)
 
 
+def not_taken_in(evidence: Evidence, ended: Ended) -> Drop | None:
+    """Return why a host refused a packet that reached one of its interfaces; None if nothing speaks against it."""
+    entry = ended.visit.entry(evidence) if ended.visit is not None else None
+    if entry is None:
+        return None
+    question = RouteQuestion(_routed_header(ended), evidence.index(ended.host, entry.interface))
+    return refused_on_entry(evidence, ended, entry.interface, evidence.route(ended.host, question))
+
+
 def _routed_header(ended: Ended) -> Header:
     """Return the header by which the route was chosen: where DNAT came last, with what its rule says."""
     visit = ended.visit

@@ -94,6 +94,19 @@ def _asymmetric(net: Routed) -> None:
     net.router.sysctl["net.ipv4.conf.eth0.rp_filter"] = 1
 
 
+def _other_way_back(net: Routed) -> None:
+    """Have the server answer the client by another cable than the one by which it asks, and check that strictly."""
+    other = net.lab.add_host("other")
+    net.lab.connect(other, net.server, "10.0.9.1/24", "10.0.9.2/24")
+    net.server.add_route("10.0.1.0/24", via="10.0.9.1")
+    net.server.sysctl["net.ipv4.conf.eth0.rp_filter"] = 1
+
+
+def _no_way_back_checked(net: Routed) -> None:
+    _no_way_back(net)
+    net.server.sysctl["net.ipv4.conf.eth0.rp_filter"] = 2
+
+
 def _elsewhere(net: Routed) -> None:
     net.server.set_link("lo", up=True)
     net.servers.append(net.server.serve(82, address="127.0.0.1"))
@@ -148,6 +161,24 @@ CASES = [
         _asymmetric,
         sent={"port": 80, "source": "172.16.0.1"},
         arrives=TO_SERVER,
+    ),
+    *(
+        Case(
+            f"rp-filter-at-the-end-{name}",
+            "rp-filter",
+            "server",
+            "rp_filter on eth0 of server: the way back to 10.0.1.2 is by eth1",
+            _other_way_back,
+            sent=sent,
+        )
+        for name, sent in (("tcp", TCP), ("udp", UDP), ("icmp", ICMP))
+    ),
+    Case(
+        "rp-filter-loose",
+        "rp-filter",
+        "server",
+        "rp_filter on eth0 of server: there is no way back to 10.0.1.2",
+        _no_way_back_checked,
     ),
     Case(
         "martian",
