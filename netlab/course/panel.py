@@ -10,7 +10,7 @@ import traitlets
 from netlab.course.answers import find_in_notebook
 from netlab.course.catalogue import find
 from netlab.course.task import Task
-from netlab.course.values import BreakFix, Exercise, Verdict
+from netlab.course.values import BreakFix, Exercise, Verdict, to_html
 from netlab.course.widget import STATIC, CourseWidget
 from netlab.errors import InvalidInputError, LabError
 from netlab.view.notebook import Weak
@@ -156,7 +156,7 @@ class Panel(CourseWidget):
 
     def still(self) -> str:
         """Return the goal, and how to open terminals."""
-        goal = "".join(f"<p>{html.escape(part)}</p>" for part in self.goal.split("\n\n"))
+        goal = "".join(f"<p>{to_html(part)}</p>" for part in self.goal.split("\n\n"))
         hosts = "".join(f"<li>{html.escape(role)}: <code>{html.escape(line)}</code></li>" for role, line in self.hosts)
         return f"<section><p><strong>{html.escape(self.heading)}</strong></p>{goal}<ul>{hosts}</ul></section>"
 

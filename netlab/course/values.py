@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     #: Commands by the role of the host in which bash runs them, or by ``kubectl``, which a cluster obeys.
     #: ``{placeholders}`` are filled by `Scene.fill`.
     Work = Mapping[str, str]
+
+
+def to_html(text: str) -> str:
+    """Return a text for the reader as HTML; what stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,8 @@ class Verdict:
         head = f"✓ {self.word}" if self.passed else "○ Not yet"
         rows = [("Seen", self.saw)]
         rows += [] if self.passed else [("Expected", self.expected), ("Look next", self.look)]
-        body = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows if text)
-        story = "".join(f"<p>{html.escape(part)}</p>" for part in self.story.split("\n\n") if part)
+        body = "".join(f"<dt>{name}</dt><dd>{to_html(text)}</dd>" for name, text in rows if text)
+        story = "".join(f"<p>{to_html(part)}</p>" for part in self.story.split("\n\n") if part)
         if self.journey and not self.passed:
             story += f"<details><summary>What the packet met</summary><pre>{html.escape(self.journey)}</pre></details>"
         return f"<div><strong>{html.escape(head)}</strong><dl>{body}</dl>{story}</div>"

@@ -78,6 +78,7 @@ def test_check_solve_and_check_again() -> None:
     assert not verdict.passed
     assert str(verdict).startswith("Not yet. Seen: lo is <wide>")
     assert "lo is &lt;wide&gt;" in verdict._repr_html_()
+    assert "<code>ip link</code> in" in verdict._repr_html_()
     assert "ip link set lo mtu 1000" in task.solve().text
     verdict = task.check()
     assert str(verdict) == f"Done: lo is narrow\n\n{task.one} is narrow now"
