@@ -1,7 +1,7 @@
 """Hold the Service proxy against recorded output of the real kube-proxy.
 
 `run` takes a folder of recordings and returns a table: suite by suite, how many cases agree, and which do not.
-The suites here are pure. Those that ask the kernel (`run_saved`) take the two programs to ask with.
+What asks the kernel takes the programs to ask with; the rest is pure.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     # Given the family and the text, return what the kernel then lists, in a namespace without rules.
     Listing = Callable[[Family, str], str]
+    # Given what a proxy knows and its mode, sync once in a host without rules, and return what the kernel then lists.
+    Synced = Callable[[Inventory, str], str]
 
 Case = dict[str, Any]
 
@@ -36,8 +38,7 @@ _PODS = {Family.IPV4: "10.0.0.0/8", Family.IPV6: "fd00:10::/64"}
 class Suite:
     """The outcome of one kind of comparison.
 
-    ``unrecorded`` names steps in which kube-proxy wrote nothing, because it had not heard of both Services and
-    EndpointSlices yet: there is nothing to compare in them.
+    ``unrecorded`` says what could not be compared here, and why.
     """
 
     name: str
@@ -61,19 +62,20 @@ class Suite:
         """Return one line of a table."""
         line = f"{self.name:<28} {self.passed:>4}/{self.total}"
         if self.unrecorded:
-            line += f"  ({len(self.unrecorded)} more steps in which nothing was written)"
+            line += f"  ({len(self.unrecorded)} more that cannot be compared here)"
         return f"{line}  failing: {', '.join(self.failing)}" if self.failing else line
 
 
-def run(folder: Path) -> list[Suite]:
-    """Return the pure suites for the recordings in ``folder`` (it holds ``kube-proxy/``).
+def run(folder: Path, synced: Synced) -> list[Suite]:
+    """Return the suites of texts and states for the recordings in ``folder`` (it holds ``kube-proxy/``).
 
-    Raises `NotFoundError` if the folder does not hold them.
+    ``synced`` is asked about the steps in which kube-proxy wrote nothing; the rest is pure. Raises `NotFoundError` if
+    the folder does not hold them.
     """
     home = home_of(folder)
     return [
-        *_iptables_cases(home),
-        *_nftables_cases(home),
+        *_iptables_cases(home, synced),
+        *_nftables_cases(home, synced),
         _endpoint_choice(home),
         _restore_inputs(home),
     ]
@@ -191,7 +193,18 @@ def _inventory(settings: Settings, objects: list[Case]) -> Inventory:
     return Inventory.empty(settings).update(Field(item, "object") for item in objects)
 
 
-def _iptables_cases(home: Path) -> Iterator[Suite]:
+def _silent(step: Case, mode: str) -> Inventory:
+    """Return what kube-proxy knew in a step in which it wrote nothing: all Services, and of EndpointSlices not a word.
+
+    Its unit tests tell it so (OnServiceSynced), and let it sync. Those that have no settings did not even start it.
+    """
+    if not step["config"]:
+        return Inventory.unknown(Settings(Family.IPV4))
+    unknown = Inventory.unknown(case_settings(step["config"], mode))
+    return unknown.update(Field(item, "object") for item in step["objects"]).hear("Service")
+
+
+def _iptables_cases(home: Path, synced: Synced) -> Iterator[Suite]:
     states, texts, partials = Suite("iptables states"), Suite("iptables exact texts"), Suite("iptables partial syncs")
     for case in read_cases(home / "cases" / "iptables"):
         old: iptables.Ruleset | None = None
@@ -199,7 +212,7 @@ def _iptables_cases(home: Path) -> Iterator[Suite]:
         for number, step in enumerate(steps):
             name = f"{case['id']} step {number}"
             if not step["output"]:
-                states.unrecorded.append(name)
+                states.note(name, agrees=not synced(_silent(step, "iptables"), "iptables"))
                 continue
             settings = case_settings(step["config"], "iptables")
             new = iptables.build(_inventory(settings, step["objects"]).state)
@@ -240,7 +253,7 @@ def _jumps(text: str) -> list[tuple[str, object]]:
     return sorted(own)
 
 
-def _nftables_cases(home: Path) -> Iterator[Suite]:
+def _nftables_cases(home: Path, synced: Synced) -> Iterator[Suite]:
     states, texts, partials = Suite("nftables states"), Suite("nftables exact texts"), Suite("nftables partial syncs")
     for case in read_cases(home / "cases" / "nftables"):
         old: nftables.Ruleset | None = None
@@ -249,7 +262,7 @@ def _nftables_cases(home: Path) -> Iterator[Suite]:
         for number, step in enumerate(case["steps"]):
             name = f"{case['id']} step {number}"
             if not step["output"]:
-                states.unrecorded.append(name)
+                states.note(name, agrees=not synced(_silent(step, "nftables"), "nftables"))
                 continue
             settings = case_settings(step["config"], "nftables")
             new = nftables.build(_inventory(settings, step["objects"]).state)

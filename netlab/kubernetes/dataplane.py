@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from netlab.kubernetes.proxy import Field, Inventory, read_mode, read_settings
 from netlab.kubernetes.proxy.applier import Applier
+from netlab.kubernetes.proxy.state import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,7 @@ class NodeProxy:
         family: Family = config["family"]
         settings = read_settings(Field(config, "KubeProxyConfiguration"), Field(node, "Node"), family)
         self.family = family
-        self.inventory = Inventory.empty(settings)
+        self.inventory = Inventory.unknown(settings)
         mode = read_mode(Field(config, "KubeProxyConfiguration"))
         self.applier = Applier(host, settings, mode, metrics=metrics, serve=metrics is not None)
         self.last: Sync | None = None
@@ -39,6 +40,10 @@ class NodeProxy:
     def update(self, changed: Iterable[Field], removed: Iterable[tuple[str, str]]) -> None:
         """Take note of objects that were made, changed or removed."""
         self.inventory = self.inventory.update(changed, removed)
+
+    def begin(self, objects: Iterable[Field]) -> None:
+        """Take note of all objects that there are; before this a sync writes nothing."""
+        self.inventory = self.inventory.update(objects).hear(*KINDS)
 
     def sync(self) -> None:
         """Make the kernel's rules those of the objects; costs next to nothing where they are.

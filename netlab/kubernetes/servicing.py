@@ -86,7 +86,7 @@ class Servicing:
         for version in node.addresses:
             config = {**self.config, "hostnameOverride": node.name, "family": _FAMILIES[version]}
             proxy = NodeProxy(node.host, config, data, None if node.proxies else metrics)
-            proxy.update([Field(each, str(key_of(each))) for each in objects], [])
+            proxy.begin(Field(each, str(key_of(each))) for each in objects)
             node.proxies.append(proxy)
 
     def switch(self, config: dict[str, Any]) -> None:

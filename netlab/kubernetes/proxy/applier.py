@@ -98,12 +98,14 @@ class Applier:
     def sync(self, inventory: Inventory) -> Sync:
         """Make the host's rules those of an inventory; costs less than a millisecond where nothing changed.
 
-        Call it again after a second or so: some deletions have to wait. Raises CommandError where the host refuses the
-        rules; the next sync starts afresh then.
+        Nothing is written before the inventory has heard of all objects. Call it again after a second or so: some
+        deletions have to wait. Raises CommandError where the host refuses the rules; the next sync starts afresh then.
         """
         state = inventory.state
         if state.settings.family is not self.family:
             raise InvalidInputError(f"This is the proxy of {self.family.value}, not {state.settings.family.value}.")
+        if inventory.unheard:
+            return Sync("nothing", 0.0, f"it has not heard of every {' and '.join(sorted(inventory.unheard))} yet")
         with self._lock:
             began = time.perf_counter()
             self.metrics.set("sync_proxy_rules_last_queued_timestamp_seconds", time.time(), **self._labels)

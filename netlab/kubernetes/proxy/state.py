@@ -6,7 +6,7 @@ which is how the text writers know what they need not look at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from netlab.kubernetes.proxy.model import Backend, ServiceView, State
@@ -19,23 +19,37 @@ if TYPE_CHECKING:
     from netlab.kubernetes.proxy.model import ServicePort, Settings
 
 
+KINDS = ("Service", "EndpointSlice")
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """The Services and EndpointSlices that are known, and the `State` that follows from them.
 
     ``ports`` maps ``namespace/service`` to its ports, ``slices`` the same name to its slices by their own name,
-    and ``owners`` a slice (``namespace/slice``) to the Service it belongs to.
+    and ``owners`` a slice (``namespace/slice``) to the Service it belongs to. ``unheard`` names the kinds whose objects
+    were not all told yet: rules from a part of them would break Services that work.
     """
 
     state: State
     ports: Mapping[str, tuple[ServicePort, ...]] = field(default_factory=dict)
     slices: Mapping[str, Mapping[str, Slice]] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
+    unheard: frozenset[str] = frozenset()
 
     @classmethod
     def empty(cls, settings: Settings) -> Inventory:
-        """Return an inventory without objects."""
+        """Return an inventory that knows of no objects, because there are none."""
         return cls(State(settings, {}))
+
+    @classmethod
+    def unknown(cls, settings: Settings) -> Inventory:
+        """Return an inventory that has not heard of any objects yet; see `hear`."""
+        return cls(State(settings, {}), unheard=frozenset(KINDS))
+
+    def hear(self, *kinds: str) -> Inventory:
+        """Return it with the word that all objects of these kinds were told (OnServiceSynced in kube-proxy)."""
+        return replace(self, unheard=self.unheard - set(kinds))
 
     def update(self, changed: Iterable[Field] = (), removed: Iterable[tuple[str, str]] = ()) -> Inventory:
         """Return the inventory after objects were created or changed, and others removed.
@@ -92,7 +106,7 @@ class _Draft:
                 services.pop(name, None)
             elif name not in services or services[name].backends != view.backends:
                 services[name] = view
-        return Inventory(State(self.settings, services), self.ports, self.slices, self.owners)
+        return Inventory(State(self.settings, services), self.ports, self.slices, self.owners, self.old.unheard)
 
     def _view(self, name: str) -> ServiceView | None:
         ports = self.ports.get(name, ())
