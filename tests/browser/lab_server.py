@@ -119,8 +119,17 @@ class Notebook:
             self.page.locator(".lm-Menu .lm-Menu-item:visible", has_text=name).first.click()
 
     def run_all(self) -> None:
-        """Run every cell, and wait until the last one has ended; far cells are not in the page, so none is counted."""
+        """Run every cell, and wait until the last one has ended."""
         self.menu("Run", "Run All Cells")
+        self._await_last()
+
+    def run_below(self) -> None:
+        """Run the selected cell and those below it, and wait until the last one has ended."""
+        self.menu("Run", "Run Selected Cell and All Below")
+        self._await_last()
+
+    def _await_last(self) -> None:
+        """Wait for the last cell; far cells are not in the page, so none is counted."""
         last = self.panel.locator(".jp-CodeCell").last.locator(".jp-InputArea-prompt")
         expect(last).not_to_have_text("[ ]:", timeout=LONG)  # it waits, or has ended
         expect(last).not_to_have_text("[*]:", timeout=LONG)
@@ -181,6 +190,11 @@ class Notebook:
         self.page.locator(".jp-Dialog").get_by_role("button", name="Confirm").click()
         self.page.wait_for_timeout(500)
         self.await_idle()
+
+    def shut_down(self) -> None:
+        """End the kernel, as the menu does."""
+        self.menu("Kernel", "Shut Down Kernel")
+        expect(self.page.locator("#jp-main-statusbar", has_text="No Kernel")).to_be_visible(timeout=SHORT)
 
     def to_top(self) -> None:
         """Scroll to the first cell."""
