@@ -101,6 +101,8 @@ def test_an_option_is_chosen_and_committed_by_keyboard(page: Page) -> None:
     assert sent(page) == [{"commit": "two"}]
     change(page, answer="two")
     assert page.get_by_role("status").inner_text() == "Kept: two. Now go on, and see."
+    change(page, answer="A sentence.")
+    assert page.get_by_role("status").inner_text() == "Kept: A sentence. Now go on, and see."
 
 
 def test_the_outcome_locks_the_answer(page: Page) -> None:

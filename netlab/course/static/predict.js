@@ -68,7 +68,8 @@ function render({ model, el }) {
     /** @type {HTMLFieldSetElement} */ (fields).disabled = decided;
     button.disabled = decided || chosen === null;
     button.textContent = answer === null ? "Commit" : "Change my answer";
-    const words = (/** @type {any} */ value) => (Array.isArray(value) ? value.join(", ") : `${value} ${model.get("unit")}`.trim());
+    const words = (/** @type {any} */ value) =>
+      (Array.isArray(value) ? value.join(", ") : `${value} ${model.get("unit")}`.trim()).replace(/\.$/, "");
     if (decided) status.textContent = `You said: ${answer === null ? "nothing" : words(answer)}. What happened: ${words(model.get("truth"))}.`;
     else if (answer !== null) status.textContent = `Kept: ${words(answer)}. Now go on, and see.`;
     else status.textContent = "There are no marks. Commit, then go on.";
