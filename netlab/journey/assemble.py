@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from netlab.journey.confirm import confirm
 from netlab.journey.drops import Ended, find_drop, not_taken_in
+from netlab.journey.evidence import counter_of
 from netlab.journey.recording import record
 from netlab.journey.refusals import explain, is_refusal
 from netlab.journey.sightings import Sorter
@@ -15,7 +16,7 @@ from netlab.journey.values import Answer, Drop, Journey, Message, Rewrite, Step,
 from netlab.journey.walk import Walker, visits
 from netlab.kernel.chains import target_of
 from netlab.kernel.headers import Header, endpoint
-from netlab.kernel.read_rules import NFT_FAMILIES, TRACE_PREFIX
+from netlab.kernel.read_rules import TRACE_PREFIX
 
 if TYPE_CHECKING:
     from netlab.journey.evidence import Evidence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from netlab.journey.sightings import Track
     from netlab.journey.walk import Visit
     from netlab.kernel.chains import Place
+    from netlab.kernel.rulecounters import CounterKey
     from netlab.kernel.values import IPAddress, Socket
     from netlab.kernel.wiretap import Wiretap
 
@@ -37,18 +39,21 @@ class Assembler:
         sorter = Sorter(family, evidence)
         self.tracks = sorter.sort(tap.packets, tap.events)
         self.questions = tuple(sorter.questions)
-        evidence.find_rules(self._places())
+        self._find_rules()
 
-    def _places(self) -> dict[str, set[Place]]:
-        """Return the chains whose rules the shown packets met."""
-        found: dict[str, set[Place]] = {}
+    def _find_rules(self) -> None:
+        """Look up the rules that the packets met, and their counters."""
+        places: dict[str, set[Place]] = {}
+        met: dict[str, set[CounterKey]] = {}
         for track in self.tracks:
             for sighting in track.sightings:
                 event = sighting.event
                 if event is not None and not event.table.startswith(TRACE_PREFIX):
-                    family = NFT_FAMILIES.get(event.family, "")
-                    found.setdefault(sighting.host, set()).add((family, event.table, event.chain))
-        return found
+                    key = counter_of(event)
+                    met.setdefault(sighting.host, set()).add(key)
+                    places.setdefault(sighting.host, set()).add(key[:3])
+        self._evidence.compare_counters(met)
+        self._evidence.find_rules(places)
 
     # -- which packets --------------------------------------------------------------------
 
@@ -265,6 +270,7 @@ class Assembler:
             outer=None,
             conntrack="",
             observed=True,
+            counter=None,
         )
 
     def _message(self, track: Track, first: int) -> Message:

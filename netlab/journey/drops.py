@@ -91,7 +91,8 @@ def by_rule(ended: Ended, step: Step) -> Drop | None:
         if not step.verdict.endswith("DROP"):
             return None
         reason = f"the policy of {where} in {step.host} is DROP, and no rule accepted the packet"
-        return ended.drop("policy", where, reason, "reported by the kernel", deduced=False)
+        found = ended.drop("policy", where, reason, "reported by the kernel", deduced=False)
+        return dataclasses.replace(found, counter=step.counter)
     target = target_of(step.rule)
     if "DROP" not in step.verdict and target not in {"DROP", "REJECT"}:
         return None
@@ -99,7 +100,7 @@ def by_rule(ended: Ended, step: Step) -> Drop | None:
     kind, did = ("reject", "refused") if target == "REJECT" else ("rule", "dropped")
     reason = f"{name} of {where} in {step.host} {did} the packet: {step.rule or step.verdict}"
     found = ended.drop(kind, where, reason, f"handle {step.handle}, reported by the kernel", deduced=False)
-    return dataclasses.replace(found, rule=step.rule)
+    return dataclasses.replace(found, rule=step.rule, counter=step.counter)
 
 
 # -- inside a host -------------------------------------------------------------------------------

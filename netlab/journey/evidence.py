@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from netlab.errors import NotFoundError
-from netlab.kernel import chains, counters, lookups
+from netlab.journey.values import Count
+from netlab.kernel import chains, counters, lookups, rulecounters
 from netlab.kernel.chains import ChainFacts
 from netlab.kernel.read_rules import NFT_FAMILIES, TRACE_PREFIX
 from netlab.kernel.survey import Surveyor, compose
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from netlab.kernel.dropreasons import Reason
     from netlab.kernel.headers import Header
     from netlab.kernel.lookups import RouteAnswer
+    from netlab.kernel.rulecounters import CounterKey
     from netlab.kernel.ruletrace import RuleEvent
     from netlab.kernel.values import Connection, HostState, Interface, IPAddress, Neighbour, Route, Socket
     from netlab.lab import Lab
@@ -42,6 +44,11 @@ class RouteQuestion(NamedTuple):
     header: Header
     iif: int = 0
     mark: int = 0
+
+
+def counter_of(event: RuleEvent) -> CounterKey:
+    """Return which counter belongs to a report."""
+    return NFT_FAMILIES.get(event.family, ""), event.table, event.chain, event.handle if event.kind == "rule" else 0
 
 
 class Evidence:
@@ -73,6 +80,8 @@ class Evidence:
         #: Why the kernel says that it dropped packets of ours, where it tells us.
         self.reasons: tuple[Reason, ...] = ()
         self._netfilter: dict[str, _socket.socket] = {}
+        self._rules_before: dict[str, list[bytes]] = {}
+        self._counters: dict[str, dict[CounterKey, Count]] = {}
         # Each question is asked once. The answers belong to this object, and go with it.
         self.route = functools.cache(self._route)
         self.increases = functools.cache(self._increases)
@@ -83,6 +92,10 @@ class Evidence:
     def close(self) -> None:
         """Close the sockets."""
         self._stack.close()
+
+    def count_rules(self, hosts: Iterable[str]) -> None:
+        """Note what the rules of some hosts have counted before anything is sent."""
+        self._rules_before = {host: rulecounters.dump(self.netfilter(host)) for host in hosts}
 
     def collect(self) -> None:
         """Read the whole lab and its counters as they are after the packets."""
@@ -103,6 +116,17 @@ class Evidence:
             host: chains.match_handles(self.netfilter(host), self.layout[host].rules, places)
             for host, places in wanted.items()
         }
+
+    def compare_counters(self, wanted: dict[str, set[CounterKey]]) -> None:
+        """Compare what some rules of some hosts have counted with what they had counted before."""
+        for host, keys in wanted.items():
+            old = rulecounters.counted(self._rules_before.get(host, []), keys)
+            new = rulecounters.counted(rulecounters.dump(self.netfilter(host)), keys) if old else {}
+            self._counters[host] = {key: Count(old[key], number) for key, number in new.items() if key in old}
+
+    def counter(self, host: str, event: RuleEvent) -> Count | None:
+        """Return what the counter of a reported rule, or of a policy, said before and after; None if it has none."""
+        return self._counters.get(host, {}).get(counter_of(event))
 
     def netfilter(self, host: str) -> _socket.socket:
         """Return a plain netfilter socket of a host."""

@@ -65,7 +65,7 @@ def _flow(step: Step) -> str:
 
 
 def _step(step: Step, widths: tuple[int, int], flow: str) -> Iterator[str]:
-    mark = "◆" if step.rewritten else _MARKS.get(step.kind, "✓" if step.kind in {"rule", "policy"} else " ")
+    mark = "◆" if step.rewritten else _MARKS.get(step.kind) or _decision(step)
     number = f"{step.number:>3}" if step.observed else f"({step.number})".rjust(4)[-4:]
     place = _place(step)
     head = f"{number:<4}{step.offset_ns / 1e6:8.3f} ms  {mark} {step.host:<{widths[0]}}  {place:<{widths[1]}}  "
@@ -75,8 +75,10 @@ def _step(step: Step, widths: tuple[int, int], flow: str) -> Iterator[str]:
     mark = ""
     if step.before is not None and step.after is not None and step.before.mark != step.after.mark:
         mark = f"mark {step.before.mark:#x} ⇒ {step.after.mark:#x}"
+    counted = f"[{step.counter}]" if step.counter is not None else ""
     tail = "  ".join(word for word in (*words, flow, mark, ttl, outer) if word)
     reason = _words(step.rule) if step.kind in {"rule", "route", "socket", "wrap", "unwrap"} else step.conntrack
+    reason = f"{reason}  {counted}".strip()
     room = max(WIDTH - len(head), 24)
     if len(tail) + len(reason) + 2 <= room:
         tail, reason = "  ".join(word for word in (tail, reason) if word), ""
@@ -86,6 +88,13 @@ def _step(step: Step, widths: tuple[int, int], flow: str) -> Iterator[str]:
         yield " " * len(head) + line
     for line in _wrap(reason, WIDTH - INDENT) if reason else []:
         yield " " * INDENT + line
+
+
+def _decision(step: Step) -> str:
+    """Return the mark of a rule or a policy, by what it decided."""
+    if step.kind not in {"rule", "policy"}:
+        return " "
+    return "✕" if any(word in step.verdict for word in ("DROP", "REJECT")) else "✓"
 
 
 def _words(rule: str) -> str:
@@ -119,5 +128,8 @@ def _end(journey: Journey) -> Iterator[str]:
         return
     what = "the reply" if drop.leg == "reply" else "the request"
     deduced = " (deduced)" if drop.deduced else ""
+    counted = f"; its counter: {drop.counter}" if drop.counter is not None else ""
     where = f"✕ {drop.step} {what} ({drop.packet}) was dropped in {drop.host}: "
-    yield from textwrap.wrap(f"{where}{drop.reason}{deduced}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    yield from textwrap.wrap(
+        f"{where}{drop.reason}{counted}{deduced}", WIDTH, subsequent_indent="  ", break_on_hyphens=False
+    )

@@ -57,6 +57,7 @@ def trace(lab: Lab, client: str, destination: str, options: Options) -> Journey:
         tap = Wiretap(lab.sandbox, evidence.hosts, family.keep)
         started = time.time_ns()
         with tap.start(family.matches(), secrets.token_hex(4)):
+            evidence.count_rules(tap.traced)
             with DropReasons() as told:
                 outcomes = _send(prober, family, options.timeout)
             _settle(tap)

@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """How many packets a rule, or a chain's policy, had counted before the trace and after it.
+
+    It counts every packet that comes by: all of the trace (a connection has several), and other traffic too.
+    """
+
+    before: int
+    after: int
+
+    def __str__(self) -> str:
+        """Return both numbers."""
+        return f"{self.before} → {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One place that the packet met.
 
@@ -24,8 +39,9 @@ class Step:
     "route", "conntrack", "wrap" or "unwrap" (VXLAN), "socket" (it was delivered), "neighbour" (ARP or NDP) or "drop".
     ``packet`` names the packet ("SYN", "echo request"), ``leg`` is "request" or "reply". ``offset_ns`` counts from the
     first step. ``rule`` holds the words of the rule, route or entry that decided; ``handle`` and ``position`` are the
-    rule's. ``before`` and ``after`` are the packet's header; they differ where it was rewritten. ``observed`` is False
-    for what follows from other evidence and was not seen of this packet itself.
+    rule's, ``counter`` what its own counter said, None where it has none. ``before`` and ``after`` are the packet's
+    header; they differ where it was rewritten. ``observed`` is False for what follows from other evidence and was not
+    seen of this packet itself.
     """
 
     number: int
@@ -47,6 +63,7 @@ class Step:
     outer: Outer | None = None
     conntrack: str = ""
     observed: bool = True
+    counter: Count | None = None
 
     @property
     def rewritten(self) -> bool:
@@ -89,6 +106,7 @@ class Drop:
     ``kind`` is a word for checks, such as "rule", "no-route", "rp-filter" (see `netlab.journey.drops.KINDS`);
     ``reason`` a sentence; ``evidence`` what it rests on; ``deduced`` is True where no single report of the kernel
     says so, but the evidence leaves nothing else. ``leg`` is "reply" where the request arrived and its answer did not.
+    ``counter`` is that of the rule or the policy that dropped it, where it has one.
     """
 
     kind: str
@@ -101,6 +119,7 @@ class Drop:
     deduced: bool = False
     rule: str = ""
     step: int | None = None
+    counter: Count | None = None
 
     def __str__(self) -> str:
         """Return the sentence."""

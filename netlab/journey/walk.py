@@ -243,6 +243,7 @@ class Walker:
             verdict=verdict,
             after=header,
             outer=outer,
+            counter=self._evidence.counter(sighting.host, event),
         )
 
     # -- the route ---------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from journey_labs import routed, tunnelled
 
 from netlab.errors import LabError
-from netlab.journey.values import Journey
+from netlab.journey.values import Count, Journey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,12 +151,42 @@ def test_a_drop_shows_in_the_counter_of_its_rule(lab: Lab) -> None:
     net.router.iptables("-A", "FORWARD", "-d", "10.9.9.9", "-j", "ACCEPT")
     net.router.iptables("-A", "FORWARD", "-p", "tcp", "--dport", "80", "-j", "DROP")
     net.router.iptables("-A", "FORWARD", "-j", "ACCEPT")
+    net.client.run("curl", "-s", "-m", "0.1", "10.0.2.2")
+    before = counters(net.router)
     journey = net.client.trace("10.0.2.2", 80, timeout=0.3)
     assert journey.drop is not None
     numbers = counters(net.router)
+    rule = f"-A FORWARD {journey.drop.rule}"
     sent = sum(message.packet == "SYN" for message in journey.messages)
-    assert numbers[f"-A FORWARD {journey.drop.rule}"] == sent > 0
+    assert numbers[rule] - before[rule] == sent > 0
     assert numbers["-A FORWARD -j ACCEPT"] == 0
+    assert journey.drop.counter == Count(before[rule], numbers[rule]) != Count(0, sent)
+    assert f"its counter: {before[rule]} → {numbers[rule]}" in " ".join(str(journey).split())
+
+
+def test_every_rule_tells_its_own_counter(lab: Lab) -> None:
+    """The counters of iptables, of a policy and of nft are told before and after; a rule without one has none."""
+    net = routed(lab)
+    net.router.iptables("-A", "FORWARD", "-s", "10.0.1.0/24", "-j", "ACCEPT")
+    net.router.iptables("-P", "FORWARD", "DROP")
+    chain = "chain in { type filter hook input priority 0; tcp dport 80 counter; tcp dport 80 accept; }"
+    net.server.nft(f"table inet guard {{ {chain}; }}")
+    journey = net.client.trace("10.0.2.2", 80, timeout=0.3)
+    assert not journey.ok  # the answer is dropped by the policy
+    found = {(step.host, step.position): step.counter for step in journey.steps if step.table}
+    asked = sum(message.leg == "request" for message in journey.messages)
+    answered = sum(message.leg == "reply" for message in journey.messages)
+    listing = json.loads(net.server.run("nft", "-j", "list", "ruleset", check=True).stdout)["nftables"]
+    (counter,) = [
+        part["counter"] for each in listing for part in each.get("rule", {}).get("expr", []) if "counter" in part
+    ]
+    policy = re.search(r":FORWARD DROP \[(\d+):", net.router.run("iptables-save", "-c", check=True).stdout)
+    assert policy is not None
+    assert journey.drop is not None
+    assert journey.drop.counter == found["router", None] == Count(0, int(policy[1])) == Count(0, answered)
+    assert found["router", 1] == Count(0, counters(net.router)["-A FORWARD -s 10.0.1.0/24 -j ACCEPT"])
+    assert found["server", 1] == Count(0, counter["packets"]) == Count(0, asked)
+    assert found["server", 2] is None
 
 
 @pytest.fixture
