@@ -1,7 +1,8 @@
 """Keep the rules of a host those of its Services: the one module of the proxy that touches a node.
 
 An `Applier` writes everything once, then only what changes. It looks before each sync whether somebody else changed
-the proxy's chains, and after a failure or such a change it writes everything again.
+the proxy's shared chains or canaries, and after a failure or such a change it writes everything again. What somebody
+did to the chains of one Service stays, as with kube-proxy, until that Service changes, or an hour is over.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from netlab.kubernetes.proxy.state import Inventory
 
 _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+#: Seconds after which everything is written again, whatever happened: FullSyncPeriod in kube-proxy.
+FULL_SYNC_PERIOD = 3600.0
+_PERIODIC = "an hour has passed since the last full sync"
 #: The generation of a network namespace in which no rule was ever written.
 _NEVER = 1
 _ADVICE = "The rules of the last good sync are there; the next sync writes all of them again."
@@ -75,6 +79,7 @@ class Applier:
         self._backend = self._make(mode)
         self._state = State(settings, {})
         self._why = "the first sync"
+        self._last_full = 0.0
         self._seen: tuple[int, tuple[int | None, ...]] = (0, ())
         self._answers = Answers(host)
         self._tally = Tally()
@@ -115,7 +120,7 @@ class Applier:
             if not why:
                 kind, why = self._change(state)
             if why:
-                warnings = self._full(state)
+                warnings = self._full(state, periodic=why == _PERIODIC)
             self._sweep()
             if kind != "nothing":
                 self._seen = self._look()
@@ -152,6 +157,8 @@ class Applier:
         if self.mode != self._backend.mode:
             return f"the mode changed from {self._backend.mode} to {self.mode}"
         generation, uses = self._seen
+        if time.monotonic() - self._last_full > FULL_SYNC_PERIOD:
+            return _PERIODIC
         now = read_generation(self._socket)
         if now == generation:
             return ""
@@ -160,7 +167,7 @@ class Applier:
         self._seen = (now, uses)
         return ""
 
-    def _full(self, state: State) -> list[str]:
+    def _full(self, state: State, *, periodic: bool) -> list[str]:
         first, old, self._why = self._why == "the first sync", self._backend, "the last sync failed"
         if self.mode != old.mode:
             self._backend = self._make(self.mode)
@@ -168,7 +175,7 @@ class Applier:
             for key, value in sysctls(state.settings, self.mode).items():
                 self.host.sysctl[key] = value
             fresh = read_generation(self._socket) == _NEVER
-            warnings = self._backend.full(state, fresh=fresh)
+            warnings = self._backend.renew(state) if periodic else self._backend.full(state, fresh=fresh)
         except CommandError as error:
             self._failed("iptables_restore_failures" if self.mode == "iptables" else "nftables_sync_failures")
             raise CommandError(f"{error} {_ADVICE}", returncode=error.returncode, stderr=error.stderr) from error
@@ -177,7 +184,7 @@ class Applier:
         for other in [old, *leftovers]:
             if other.mode != self.mode and any(use is not None for use in self._look(other)[1]):
                 other.clean()
-        self._why = ""
+        self._why, self._last_full = "", time.monotonic()
         return warnings
 
     def _change(self, state: State) -> tuple[str, str]:

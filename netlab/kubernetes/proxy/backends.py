@@ -1,4 +1,4 @@
-"""Bring rules into a host and take them out again: one class for each mode, with the same five methods.
+"""Bring rules into a host and take them out again: one class for each mode, with the same methods.
 
 They keep the ruleset that was loaded last, and write the way from there to the next one.
 """
@@ -49,6 +49,9 @@ class Backend(Protocol):
         ``fresh`` says that the host never had any rules.
         """
 
+    def renew(self, state: State) -> list[str]:
+        """Write every rule again, though nobody is known to have changed one; return sentences as `full` does."""
+
     def change(self, state: State) -> bool:
         """Write what leads from the last ruleset to this state's; say whether there was anything to write."""
 
@@ -91,6 +94,10 @@ class IptablesBackend:
             warnings = self._full(start, (new, stale), batch)
         self.rules = new
         return warnings
+
+    def renew(self, state: State) -> list[str]:
+        """Write every rule again: a chain is emptied and filled in one transaction."""
+        return self.full(state)
 
     def _full(self, start: str, rules: tuple[iptables.Ruleset, list[str]], batch: int) -> list[str]:
         new, stale = rules
@@ -189,6 +196,16 @@ class NftablesBackend:
         self._pending = {}
         self.rules = new
         return list(new.warnings)
+
+    def renew(self, state: State) -> list[str]:
+        """Write every rule again; which client belongs to which endpoint stays known."""
+        try:
+            self.change(state)
+            assert self.rules is not None  # noqa: S101 - the change has set it
+            self._load(nftables.renew(self.rules))
+        except CommandError:
+            return self.full(state)
+        return list(self.rules.warnings)
 
     def change(self, state: State) -> bool:
         """Write what leads from the last ruleset to this state's; say whether there was anything to write."""

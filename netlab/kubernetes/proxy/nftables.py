@@ -68,10 +68,15 @@ def write_first(rules: Ruleset, out: Writer) -> None:
 
     Each line may also be loaded for itself, in this order: the elements that lead to chains come after their rules.
     """
-    nft = Script(rules.state.settings, out)
+    _write(rules, Script(rules.state.settings, out), emptied=False)
+
+
+def _write(rules: Ruleset, nft: Script, *, emptied: bool) -> None:
     for warning in rules.warnings:
         nft.say(f"# {warning}")
     set_up(nft)
+    for container in rules.elements if emptied else ():
+        nft.say(f"flush {'set' if container in SETS else 'map'} {nft.table} {container}")
     for fragment in rules.fragments.values():
         for chain in fragment.chains:
             nft.add_chain(chain)
@@ -91,6 +96,16 @@ def replace(rules: Ruleset) -> str:
     """
     table = f"{ip_word(rules.state.settings)} {TABLE}"
     return f"add table {table}\ndelete table {table}\n{first(rules)}"
+
+
+def renew(rules: Ruleset) -> str:
+    """Return the script that writes everything again on a node that has the table, and keeps the clients' endpoints.
+
+    Chains that are nobody's stay. nft refuses it where the table is not as we made it: then use `replace`.
+    """
+    out = StringIO()
+    _write(rules, Script(rules.state.settings, out), emptied=True)
+    return out.getvalue()
 
 
 def partial(old: Ruleset, new: Ruleset) -> str:
