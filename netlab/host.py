@@ -121,8 +121,8 @@ class Host(Interfaces, Addressing):
     def count_answers(self, address: str, port: int, times: int, *, patience: float = 1.0) -> Counter[str]:
         """Ask an HTTP server many times, each time over a new connection; return how often each server answered.
 
-        Servers are called as `serve` and pods call themselves. Where none answered, "refused", "silence" (within
-        ``patience`` seconds), "reset" or "hung up" is counted.
+        Servers are called as `serve` and pods call themselves. Where none answered, "refused", "silence" (no answer
+        to any of them for ``patience`` seconds), "reset" or "hung up" is counted.
         """
         return count_answers(self, address, port, times, patience)
 

@@ -102,7 +102,8 @@ def _apply(cluster: Cluster, arguments: Sequence[str], stdin: str) -> str:
 def _source(filename: str, stdin: str) -> str:
     if filename == "-" and not stdin.strip():
         raise InvalidInputError("kubectl: -f - reads what follows the command, and nothing does.")
-    return stdin if filename == "-" else filename
+    # A text with a line end is never taken for the name of a file.
+    return f"{stdin}\n" if filename == "-" else filename
 
 
 def _delete(cluster: Cluster, arguments: Sequence[str], stdin: str) -> str:
