@@ -28,9 +28,9 @@ HARM = {
 
 def own_chain(wanted: Inventory, mode: str) -> str:
     """Return the name of a chain of one Service."""
-    build = {"iptables": iptables.build, "nftables": nftables.build}[mode]
-    fragments = build(wanted.state).fragments
-    return next(chain for chain in fragments["default/s1"].chains if chain.startswith(("KUBE-SVC-", "service-")))
+    built = iptables.build(wanted.state) if mode == "iptables" else nftables.build(wanted.state)
+    chains = built.fragments["default/s1"].chains
+    return next(chain for chain in chains if chain.startswith(("KUBE-SVC-", "service-")))
 
 
 @pytest.mark.parametrize("mode", MODES)
