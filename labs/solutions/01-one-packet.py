@@ -32,7 +32,6 @@ def setup_bare(scene: Scene) -> None:
 def check_bare(scene: Scene) -> Verdict:
     """See that a connection goes over a cable to the server, and whose address the server sees."""
     values = scene.values
-    await_cables(scene)
     way = follow(scene, "client", f"{values['server_ip']}:{values['port']}", by=("server",))
     if not way.passed:
         return way
@@ -44,15 +43,6 @@ def check_bare(scene: Scene) -> Verdict:
             f"`ip address` in {values['client']}, and `ip route get {values['server_ip']}`: which source does the kernel choose?",
         )
     return passed(f"{values['server']} answered on port {values['port']}, and saw {values['client_ip']} as the caller")
-
-
-def await_cables(scene: Scene) -> None:
-    """Wait until the kernel has switched through what the reader laid a moment ago: what comes sooner is lost."""
-    for role in ("client", "server"):
-        host = scene.host(role)
-        for one in host.state().interfaces:
-            if one.up and one.carrier:
-                host.namespace.await_carrier(one.name)
 
 
 def cables(scene: Scene, role: str) -> list[str]:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from netlab.errors import CommandError, InvalidInputError, NotFoundError
+from netlab.kernel.read_links import read_interfaces
 from netlab.kubernetes.commands import run_script
 from netlab.lab import Lab
 
@@ -183,6 +184,15 @@ class Scene:
                 if ends not in seen and address is not None:
                     self.lab.host(state.name).run("bash", "-c", _PROBE, "probe", str(address))
                 seen.add(ends)
+
+    def await_cables(self) -> None:
+        """Wait until the kernel has switched through what was laid a moment ago; as `settle`, but without a packet."""
+        if self._lab is None or self._cluster is not None:
+            return
+        for host in self._lab.hosts.values():
+            for one in read_interfaces(host.namespace.route, lambda _: None):
+                if one.up and one.carrier:
+                    host.namespace.await_carrier(one.name)
 
     def close(self) -> None:
         """End the lab; may be called twice."""

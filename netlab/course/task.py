@@ -125,6 +125,7 @@ class Task:
             )
         if answer is not None:
             self.scene.answer = answer
+        self.scene.await_cables()
         return self.spec.check(self.scene)
 
     def hint(self) -> str:

@@ -87,6 +87,18 @@ def test_check_solve_and_check_again() -> None:
     assert kept()["passed"]
 
 
+def test_a_check_waits_for_a_cable_that_was_laid_just_now() -> None:
+    """The kernel throws away what is sent before it has switched a cable through: then a right solution would fail."""
+    task = exercise("77-narrow")
+    host, other = task.host("one"), task.lab.add_host("other")
+    for number in range(10):
+        host.run("ip", "link", "add", f"a{number}", "type", "veth", "peer", "name", f"b{number}", "netns", "other")
+        other.set_link(f"b{number}", up=True)
+        host.set_link(f"a{number}", up=True)
+        task.check()
+        assert host.state().interface(f"a{number}").state == "UP"
+
+
 def test_hints_come_one_at_a_time_and_fit_the_state() -> None:
     """A hint for another state is left out until it fits; the last one is repeated."""
     task = exercise("77-narrow")
