@@ -32,6 +32,7 @@ SAYS = {
     "bridge-port": {"BRIDGE_INGRESS_STP_STATE"},
     "no-fdb": {"NO_TX_TARGET"},
     "wrong-mac": {"OTHERHOST"},
+    "no-tunnel": {"VXLAN_VNI_NOT_FOUND", "NO_SOCKET"},
 }
 #: Nanoseconds around the last sight of a packet in which a reason is about this packet.
 BEFORE, AFTER = 20_000, 3_000_000

@@ -44,6 +44,7 @@ KINDS = (
     "no-port",
     "no-fdb",
     "wrong-mac",
+    "no-tunnel",
     "conntrack-full",
     "backlog",
     "legacy",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from netlab.journey.drops import Ended
     from netlab.journey.evidence import Evidence
     from netlab.journey.values import Drop
+    from netlab.kernel.headers import Outer
     from netlab.kernel.lookups import RouteAnswer
     from netlab.kernel.values import IPAddress
 
@@ -26,6 +27,11 @@ def refused_on_entry(evidence: Evidence, ended: Ended, interface: str, answer: R
         own = evidence.interface(host, interface)
         reason = f"the frame was for MAC {mac}, but {interface} of {host} has {own.mac if own else 'another'}"
         return ended.drop("wrong-mac", interface, reason, "the kernel marked it as for another host", deduced=False)
+    outer = last.decoded.outer if last is not None and last.decoded is not None else None
+    if outer is not None and evidence.owns(host, outer.header.destination):
+        unknown = _unknown_tunnel(evidence, ended, outer)
+        if unknown is not None:
+            return unknown
     if grown.get("Conntrack_drop") or _conntrack_is_full(evidence, host):
         count, most = (evidence.counts(host).get(f"Conntrack_{key}", 0) for key in ("count", "max"))
         reason = f"conntrack table full in {host}: {count} of {most} entries"
@@ -33,6 +39,17 @@ def refused_on_entry(evidence: Evidence, ended: Ended, interface: str, answer: R
             "conntrack-full", interface, reason, f"conntrack drop counter +{grown.get('Conntrack_drop', 0)}"
         )
     return refused_source(evidence, ended, interface, answer)
+
+
+def _unknown_tunnel(evidence: Evidence, ended: Ended, outer: Outer) -> Drop | None:
+    """Return the drop because no VXLAN interface of a host takes this network and port; None if one does."""
+    ends = [each for each in evidence.layout[ended.host].interfaces if each.kind == "vxlan"]
+    port = outer.header.destination_port
+    if any((each.detail("id"), each.detail("dstport")) == (str(outer.vni), str(port)) for each in ends):
+        return None
+    known = ", ".join(f"{each.name}: VNI {each.detail('id')}, port {each.detail('dstport')}" for each in ends)
+    reason = f"{ended.host} has no VXLAN interface with VNI {outer.vni} and port {port} (it has {known or 'none'})"
+    return ended.drop("no-tunnel", f"port {port}", reason, "ip -d link show type vxlan")
 
 
 def refused_source(evidence: Evidence, ended: Ended, interface: str, answer: RouteAnswer) -> Drop | None:

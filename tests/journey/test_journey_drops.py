@@ -367,14 +367,31 @@ def _no_entry(net: Tunnelled) -> None:
     net.nodes[0].remove_fdb("flannel.1", tunnel_mac(2), "172.18.0.2")
 
 
+def _other_end(vni: int = 1, port: int = 8472) -> Callable[[Tunnelled], None]:
+    """Return a fault: the second node's end is of another network, or listens on another port."""
+
+    def change(net: Tunnelled) -> None:
+        node = net.nodes[1]
+        node.delete_link("flannel.1")
+        node.add_vxlan("flannel.1", vni, local="172.18.0.2", device="eth0", port=port, learning=False, mtu=1450)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("fault", "sent", "expected"),
     [
         (_drop_outer, TCP, ("rule", "node-2", "--dport 8472 -j DROP")),
         (_no_entry, TCP, ("no-fdb", "node-1", "has no FDB entry for 02:00:00:00:00:02")),
+        (
+            _other_end(vni=2),
+            TCP,
+            ("no-tunnel", "node-2", "with VNI 1 and port 8472 (it has flannel.1: VNI 2, port 8472)"),
+        ),
+        (_other_end(port=4789), TCP, ("no-tunnel", "node-2", "(it has flannel.1: VNI 1, port 4789)")),
         (lambda _: None, BIG, ("too-big", "node-1", "too big for flannel.1 of node-1 (MTU 1450), DF set")),
     ],
-    ids=["outer-rule", "no-fdb", "too-big"],
+    ids=["outer-rule", "no-fdb", "other-vni", "other-port", "too-big"],
 )
 def test_a_fault_in_a_tunnel_is_named(
     lab: Lab, fault: Callable[[Tunnelled], object], sent: dict[str, Any], expected: tuple[str, str, str]
