@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
-from typing import TYPE_CHECKING
+import shutil
+import subprocess
+from pathlib import Path
 
 import nbformat
 import pytest
 from chapters import CHAPTERS, LABS, ROOT, code_blocks, exercises, read, tags
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 BEAT = ["Why", "Predict", "Build", "Observe", "Explain", "Exercise", "Break", "On a real cluster", "Read on"]
 KNOWN_TAGS = {"predict", "exercise", "check"}
-TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", LABS / "README.md"]
+TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", LABS / "README.md"]
 LINES_OF_CODE = 8
 
 each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
@@ -120,6 +120,19 @@ def test_exercises_are_whole(chapter: Path) -> None:
     names = [name for _, _, name in exercises(notebook)]
     assert names
     assert len(set(names)) == len(names)
+
+
+@each_text
+def test_words_are_spelt_as_the_dictionary_has_them(text: Path) -> None:
+    """Prose keeps to British spelling; names and terms of the field are in words.txt."""
+    if shutil.which("hunspell") is None:
+        pytest.skip("hunspell is not installed (Debian: apt install hunspell hunspell-en-gb)")
+    # Not code, not where links lead, nothing with a digit in it, and no "'s".
+    words = re.sub(r"`[^`]*`|\]\([^)]*\)|<[^>]*>|https?://\S+|\S*\d\S*|['’]s\b", " ", prose(text))
+    command = ["hunspell", "-i", "utf-8", "-d", "en_GB", "-p", str(Path(__file__).with_name("words.txt")), "-l"]
+    environment = os.environ | {"LC_ALL": "C.UTF-8"}
+    found = subprocess.run(command, input=words, capture_output=True, text=True, check=True, env=environment)
+    assert sorted(set(found.stdout.split())) == []
 
 
 def test_the_map_names_each_chapter_once() -> None:
