@@ -16,13 +16,14 @@ from netlab.journey.values import Answer, Drop, Journey, Message, Rewrite, Step,
 from netlab.journey.walk import Walker, visits
 from netlab.kernel.chains import target_of
 from netlab.kernel.headers import Header, endpoint
+from netlab.kernel.packet_socket import PACKET_OTHERHOST
 from netlab.kernel.read_rules import TRACE_PREFIX
 
 if TYPE_CHECKING:
     from netlab.journey.evidence import Evidence
     from netlab.journey.identity import Family
     from netlab.journey.probe import Outcome, Target
-    from netlab.journey.sightings import Track
+    from netlab.journey.sightings import Sighting, Track
     from netlab.journey.walk import Visit
     from netlab.kernel.chains import Place
     from netlab.kernel.rulecounters import CounterKey
@@ -74,7 +75,7 @@ class Assembler:
         if track.key.leg == "reply":
             began = self._of("request", track.probe)
             home = began[0].hosts[0] if began else ""
-            return last.host == home and track.captured != [] and track.captured[-1].direction == "in"
+            return last.host == home and track.captured != [] and self._is_taken_in(track.captured[-1])
         reply = self._reply(track.probe)
         if reply is not None and not is_refusal(reply):
             return last.host == reply.hosts[0]
@@ -82,6 +83,12 @@ class Assembler:
         captured = track.captured[-1] if track.captured else None
         inside = captured is not None and captured.host == last.host and captured.direction == "in"
         return inside and header is not None and self._evidence.owns(last.host, header.destination)
+
+    @staticmethod
+    def _is_taken_in(sighting: Sighting) -> bool:
+        """Tell whether a frame came in, and for this host."""
+        taken = sighting.taken
+        return sighting.direction == "in" and (taken is None or taken.kind != PACKET_OTHERHOST)
 
     @staticmethod
     def _dropped_by_rule(track: Track) -> bool:

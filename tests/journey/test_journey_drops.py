@@ -286,6 +286,14 @@ CASES = [
         _filter("server", "-A", "OUTPUT", "-d", "10.0.1.2", "-j", "DROP"),
         leg="reply",
     ),
+    Case(
+        "reply-wrong-mac",
+        "wrong-mac",
+        "client",
+        "02:00:00:00:00:99",
+        lambda net: net.router.add_neighbour("eth0", "10.0.1.2", "02:00:00:00:00:99"),
+        leg="reply",
+    ),
     Case("reply-neighbour", "neighbour", "server", "10.0.2.77 did not answer ARP", _lost_gateway, leg="reply"),
 ]
 
