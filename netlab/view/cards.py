@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 _WIDTH = {"full": 226.0, "medium": 186.0, "compact": 96.0}
 GATE_WIDTH, GATE_HEIGHT = 98.0, 36.0
-SMALL_GATE = (118.0, 18.0)
-_LANE_ASIDE = 22.0
+#: A small gate, and how far from its left end the lane passes through it, beside its words.
+SMALL_GATE, GATE_LANE = (138.0, 18.0), 14.0
+_LANE_ASIDE = 20.0
 _TITLE = 36.0
 _LOOPBACK = 116.0
 _SMALL_HEIGHT = 33.0
-_WIDEST_COMPACT, _WIDEST_PROGRAM = 150.0, 320.0
+_WIDEST_COMPACT, _WIDEST_PROGRAM = 152.0, 320.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def leaf_card(host: SceneHost, spec: Spec) -> Card:
 def compact_width(host: SceneHost) -> float:
     """Return the width that a compact card would like, up to a limit."""
     address = max((line_width("address", a, 10) for chip in host.chips for a in chip.addresses[:1]), default=0.0)
-    least = SMALL_GATE[0] + 12 if host.forwarding and not host.units else _WIDTH["compact"]
+    least = SMALL_GATE[0] + 2 * (_LANE_ASIDE - GATE_LANE) if host.forwarding and not host.units else _WIDTH["compact"]
     return min(_WIDEST_COMPACT, max(least, address + 24, text_width(host.name, 13, "bold") + 20))
 
 
@@ -204,9 +205,9 @@ def compact_card(host: SceneHost, spec: Spec) -> Card:
 
 def _small_gate(host: SceneHost, size: tuple[float, float], reach: tuple[float, float]) -> list[Part]:
     """Return the gate of a small router on the lane between its chips."""
-    width, height = size
+    height = size[1]
     x, y = _LANE_ASIDE, height - reach[1] - 14 - SMALL_GATE[1]
-    gate = ((width - SMALL_GATE[0]) / 2, y, *SMALL_GATE)
+    gate = (x - GATE_LANE, y, *SMALL_GATE)
     lanes = (((x, reach[0]), (x, y)), ((x, y + SMALL_GATE[1]), (x, height - reach[1])))
     identity = f"sysctl:{host.name}/net.ipv4.ip_forward"
     return [Part("lane", f"fwd:{host.name}", 0, 0, 0, 0, (host, lanes)), Part("gatelet", identity, *gate, host)]

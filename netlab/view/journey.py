@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,27 +13,38 @@ import traitlets
 from IPython.display import display
 
 from netlab.errors import InvalidInputError
-from netlab.view import pen, theme
+from netlab.view import callout, pen, theme
 from netlab.view.drawing import dot, draw
+from netlab.view.folding import fold
 from netlab.view.layout import lay_out
 from netlab.view.measure import fit, text_width
+from netlab.view.nesting import MOST_NODES, pods_of
 from netlab.view.notebook import in_kernel
 from netlab.view.places import Places
+from netlab.view.ribbon import bars, draw_ribbon, height
 from netlab.view.route import trail
 from netlab.view.scene import to_scene
 from netlab.view.still import Still
 from netlab.view.svg import base, text_of
-from netlab.view.waymarks import extents, note, paint
+from netlab.view.waymarks import paint
 
 if TYPE_CHECKING:
     from netlab.journey.values import Journey, Step
     from netlab.kernel.values import Snapshot
     from netlab.view.drawing import Drawing
+    from netlab.view.route import Hop, Trail
 
 _STATIC = Path(__file__).with_name("static")
 #: A lab with more hosts than this is shown with the hosts of the journey only.
 _MANY = 12
-_LINE, _MARGIN, _TABLE_WIDTH = 15.0, 12.0, 760.0
+#: The signs of stops in the table of a saved picture.
+_SIGNS = {
+    (leg, shape): sign
+    for leg, signs in (("request", "●◆■✕"), ("reply", "○◇□✕"))
+    for shape, sign in zip(("circle", "diamond", "square", "octagon"), signs, strict=True)
+}
+_INKS = {"circle": "pkt", "diamond": "svcline", "square": "tunline", "octagon": "badline"}
+_LINE, _MARGIN, _TABLE_WIDTH, _RIBBON = 15.0, 12.0, 760.0, 1000.0
 
 
 class JourneyView(anywidget.AnyWidget):
@@ -55,11 +67,12 @@ class JourneyView(anywidget.AnyWidget):
         self._journey = journey
         self._still: Still | None = None
         key = secrets.token_hex(4)
+        svg, hops = _pictured(journey, "live", key)
         super().__init__(
             key=key,
             title=repr(journey).strip("<>").rpartition(", ")[0],
-            svg=to_svg(journey, "live", key),
-            rows=[_row(step) for step in journey.steps if step.kind != "drop"],
+            svg=svg,
+            rows=_rows(journey, hops),
             end={"ok": journey.drop is None, "text": outcome(journey)},
         )
 
@@ -91,49 +104,88 @@ def outcome(journey: Journey) -> str:
 
 def to_svg(journey: Journey, kind: str = "static", key: str = "") -> str:
     """Return the picture of a journey; a "static" one holds the table and its style sheet too."""
+    return _pictured(journey, kind, key)[0]
+
+
+def _pictured(journey: Journey, kind: str, key: str) -> tuple[str, list[Hop]]:
     assert journey.snapshot is not None  # noqa: S101 - the caller has looked
-    drawing = draw(to_scene(_shown(journey, journey.snapshot)))
+    drawing = draw(fold(to_scene(_shown(journey, journey.snapshot))))
     layout = lay_out(dot(drawing))
     root, body = base(drawing, layout)
-    touched = {step.host for step in journey.steps}
-    _dim(body, drawing, touched)
+    _dim(root, drawing, {step.host for step in journey.steps})
     places = Places(drawing, layout)
-    hops, pieces = trail(journey, places)
-    paint(body, hops, pieces)
-    stop = next((hop for hop in hops if hop.shape == "octagon"), None)
-    if journey.drop is not None and stop is not None:
-        size = tuple(float(root.get(name, "0")) - 2 * _MARGIN for name in ("width", "height"))
-        # What sticks out of a host counts too; hosts off the way are spared if that costs nothing.
-        hosts = [(x, y - 20, wide, high + 40) for x, y, wide, high in places.hosts.values()]
-        box = note(body, journey.drop.reason, stop, [*hosts, *extents(pieces)], (size[0], size[1]))
-        _grow(root, box[0] + box[2] + 2 * _MARGIN)
+    way = trail(journey, places)
+    paint(body, way)
+    _note(root, body, journey, (way, places))
+    hops = list(way.hops)
+    found = bars(journey, hops, drawing.scene)
+    if found:
+        width, y = float(root.get("width", "0")), float(root.get("height", "0"))
+        wide = max(width - 2 * _MARGIN, min(_RIBBON, 88 + 60.0 * len(hops)))
+        draw_ribbon(root, found, hops, (_MARGIN, y, wide))
+        _grow(root, wide + 2 * _MARGIN, y + height(found))
     root.set("class", f"nl {kind} nl-journey")
     root.set("aria-label", pen.clean(f"{repr(journey).strip('<>')}"))
     if kind == "static":
         root.set("data-nl-key", key)
-        _write_table(root, journey)
+        _write_table(root, journey, hops)
         style = ET.Element("style")
         style.text = theme.static_css() + ".nl-off{opacity:.5}"
         root.insert(0, style)
-    return text_of(root)
+    return text_of(root), hops
 
 
 def _shown(journey: Journey, snapshot: Snapshot) -> Snapshot:
     """Return the part of a large lab that the journey is about."""
-    if len(snapshot.hosts) <= _MANY:
+    nodes = pods_of(to_scene(snapshot))
+    if len(snapshot.hosts) <= _MANY or 0 < len(nodes) <= MOST_NODES:
         return snapshot
-    import dataclasses  # noqa: PLC0415 - needed here alone
-
     touched = {step.host for step in journey.steps}
     return dataclasses.replace(snapshot, hosts=tuple(host for host in snapshot.hosts if host.name in touched))
 
 
-def _dim(body: ET.Element, drawing: Drawing, touched: set[str]) -> None:
+def _note(root: ET.Element, body: ET.Element, journey: Journey, shown: tuple[Trail, Places]) -> None:
+    """Write the one note: at the drop, or at the first rewrite of a packet that arrived."""
+    way, places = shown
+    stop = next((hop for hop in way.hops if hop.shape == "octagon"), None)
+    words = callout.of_drop(journey, stop) if stop is not None else None
+    if stop is None:
+        stop = next((hop for hop in way.hops if hop.shape == "diamond" and hop.leg == "request"), None)
+        words = callout.of_rewrite(journey, stop) if stop is not None and places.kernels else None
+    if stop is None or words is None:
+        return
+    size = (float(root.get("width", "0")) - 2 * _MARGIN, float(root.get("height", "0")) - 2 * _MARGIN)
+    touched = {step.host for step in journey.steps}
+    # What sticks out of a host counts too. Nodes off the way may be covered; elsewhere there is room beside hosts.
+    hosts = [
+        (x, y - 20, wide, high + 40)
+        for name, (x, y, wide, high) in places.hosts.items()
+        if name in touched or not places.kernels
+    ]
+    box = callout.write(body, words, stop, (places, [*hosts, *callout.extents(way.pieces)], size))
+    _grow(root, box[0] + box[2] + 2 * _MARGIN)
+
+
+def _dim(root: ET.Element, drawing: Drawing, touched: set[str]) -> None:
     """Have what the packet did not pass step back."""
-    off = {host.id for host in drawing.scene.hosts if host.name not in touched}
+    inside = {pod.name: host.name for host in drawing.scene.hosts if host.nest for pod in host.nest.pods}
+    # A pod steps back with its node; it does not do so twice.
+    off = {
+        h.id
+        for h in drawing.scene.everybody()
+        if h.name not in touched and inside.get(h.name, h.name) in {h.name, *touched}
+    }
     off |= {cable.id for cable in drawing.scene.cables if {cable.a[0], cable.b[0]} - touched}
-    for group in body.iter("g"):
-        if group.get("data-nl-id") in off:
+    off |= {
+        c.id
+        for h in drawing.scene.hosts
+        if h.nest and h.name in touched
+        for c in h.nest.cables
+        if {c.a[0], c.b[0]} - touched
+    }
+    for group in root.iter("g"):
+        identity = group.get("data-nl-id", "")
+        if identity in off or (identity.startswith("ep:") and not touched & set(identity.split("/"))):
             group.set("class", f"{group.get('class')} nl-off")
 
 
@@ -148,24 +200,38 @@ def _grow(root: ET.Element, width: float, height: float = 0.0) -> None:
     root.set("viewBox", f"0 0 {size[0]} {size[1]}")
 
 
-def _write_table(root: ET.Element, journey: Journey) -> None:
+def _write_table(root: ET.Element, journey: Journey, hops: list[Hop]) -> None:
     """Write the steps below the picture, so that a saved notebook tells the same."""
-    rows = [_row(step) for step in journey.steps if step.kind != "drop"]
+    rows = _rows(journey, hops)
     table = ET.SubElement(root, "g", {"class": "nl-table"})
-    columns, x = [], _MARGIN + 26
+    columns, x = [], _MARGIN + 62
     for key, most in (("host", 160.0), ("where", 300.0), ("what", 640.0)):
         columns.append((x, key, most))
         x += min(max((text_width(row[key], 10, "mono") for row in rows), default=0.0), most) + 18
     y = float(root.get("height", "0")) + _LINE
     for row in rows:
         ink = "svcline" if row["rewritten"] else "badline" if row["stopped"] else "ink"
-        pen.write(table, (_MARGIN + 18, y), str(row["number"]), 10, "mono", anchor="end", fill="muted")
+        if row["shape"]:
+            sign = f"{_SIGNS[row['leg'], row['shape']]} {row['label']}".strip()
+            pen.write(table, (_MARGIN, y), sign, 10, "mono", fill=_INKS[row["shape"]], bold=True)
+        pen.write(table, (_MARGIN + 54, y), str(row["number"]), 10, "mono", anchor="end", fill="muted")
         for left, key, most in columns:
             pen.write(table, (left, y), fit(row[key], most, 10, "mono"), 10, "mono", fill=ink)
         y += _LINE
     text = fit(outcome(journey), max(x, _TABLE_WIDTH) - 2 * _MARGIN, 11, "bold")
     pen.write(table, (_MARGIN, y + 4), text, 11, "bold", fill="ink" if journey.ok else "badline")
     _grow(root, max(x, _TABLE_WIDTH), y + 2 * _LINE)
+
+
+def _rows(journey: Journey, hops: list[Hop]) -> list[dict[str, Any]]:
+    """Return the rows of the table; those that have a place in the picture bear the label and shape of their stop."""
+    stops = {hop.number: hop for hop in hops}
+    found = []
+    for step in journey.steps:
+        if step.kind != "drop" or step.number in stops:
+            hop = stops.get(step.number)
+            found.append(_row(step) | {"label": hop.label if hop else "", "shape": hop.shape if hop else ""})
+    return found
 
 
 def _row(step: Step) -> dict[str, Any]:
@@ -195,5 +261,5 @@ def _row(step: Step) -> dict[str, Any]:
         "outer": str(step.outer) if step.outer is not None else "",
         "observed": step.observed,
         "rewritten": step.rewritten,
-        "stopped": step.verdict in {"DROP", "REJECT"},
+        "stopped": step.verdict in {"DROP", "REJECT"} or step.kind == "drop",
     }

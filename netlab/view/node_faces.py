@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from netlab.view import pen, words
 from netlab.view.cables import draw_cable
+from netlab.view.cards import GATE_LANE
 from netlab.view.measure import fit, fit_middle, text_width
 from netlab.view.nodes import BUS
 
@@ -167,6 +168,11 @@ def ruleset(parent: ET.Element, item: Part) -> None:
     pen.write(box, (item.x + 4, item.y + 25), text, 10, fill="muted")
 
 
+def quiet(parent: ET.Element, item: Part) -> None:
+    """Write a few words that tell of nothing."""
+    pen.write(parent, (item.x, item.y + 12), item.data, 10, fill="muted")
+
+
 def table(parent: ET.Element, item: Part) -> None:
     """Write the routes; what leads into a tunnel has its colour."""
     block: Block
@@ -205,7 +211,14 @@ def gatelet(parent: ET.Element, item: Part) -> None:
     pen.rect(box, (item.x, item.y, item.width, item.height), fill, stroke, rx="9", **dashes)
     value = host.forwarding[:2]
     used = text_width("ip_forward", 10, "bold") + 5 + text_width(value, 11, "mono") + 5 + text_width(state, 10)
-    x, y = item.x + (item.width - used) / 2, item.y + 12.8
+    lane, middle = item.x + GATE_LANE, item.y + item.height / 2
+    if opened:
+        pen.line(box, ((lane, item.y), (lane, item.y + item.height)), stroke, 1.7)
+        for post in (lane - 6, lane + 6):
+            pen.line(box, ((post, middle - 4.5), (post, middle + 4.5)), stroke, 2, stroke_linecap="round")
+    else:
+        pen.line(box, ((lane - 6, middle), (lane + 6, middle)), stroke, 2.4, stroke_linecap="round")
+    x, y = item.x + 12 + (item.width - used) / 2, item.y + 12.8
     x += pen.write(box, (x, y), "ip_forward", 10, "bold") + 5
     x += pen.write(box, (x, y), value, 11, "mono", fill=stroke, bold=True) + 5
     pen.write(box, (x, y), state, 10, fill=stroke)
@@ -223,6 +236,7 @@ FACES: dict[str, Callable[[ET.Element, Part], None]] = {
     "kernel": kernel,
     "ruleset": ruleset,
     "table": table,
+    "quiet": quiet,
     "gatelet": gatelet,
     "cable": cable,
 }

@@ -13,6 +13,7 @@ from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
 from netlab.view import pods
+from netlab.view.cards import GATE_LANE, SMALL_GATE
 from netlab.view.measure import fit_middle, text_width
 from netlab.view.parts import PAD, Block, Card, ChipText, Part, Point
 from netlab.view.pods import COLUMN_GAP, MARGIN, POD_WIDTH
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from netlab.view.cards import Spec
     from netlab.view.nouns import Bridge, Cable, Chip, Line, Nest, SceneHost
 
+GATE_WIDTH, GATE_HEIGHT = SMALL_GATE
 BAR = 46.0
 BUS = 37.0  # how far below the upper edge of a bar its bus is
 LANE = 120.0
-GATE_WIDTH, GATE_HEIGHT = 118.0, 18.0
 _TITLE = 30.0
 _KERNEL, _RULES = 90.0, 96.0
-_CABLE, _ABOVE, _BELOW = 20.0, 22.0, 14.0
+_CABLE, ABOVE, _BELOW = 28.0, 32.0, 24.0
+_FORK = 6.0
 _CHIP = 34.0
 _LINES = 4
 
@@ -51,7 +53,7 @@ def node_card(host: SceneHost, spec: Spec) -> Card:
     width = 2 * MARGIN + nest.columns * POD_WIDTH + (nest.columns - 1) * COLUMN_GAP
     sheet = _Sheet(host, nest, width)
     room = pods.height(nest)
-    below = _CABLE + BAR + _ABOVE + _KERNEL + _BELOW + _CHIP / 2
+    below = _CABLE + BAR + ABOVE + _KERNEL + _BELOW + _CHIP / 2
     height = max(_TITLE + room + below, spec.min_height)
     bar = height - below + _CABLE
     _heading(sheet)
@@ -59,7 +61,7 @@ def node_card(host: SceneHost, spec: Spec) -> Card:
     for number, bridge in enumerate(host.bridges):
         _bridge(sheet, bridge, bar, number, ports)
     pods.place(nest, bar - _CABLE - room, bar, sheet.parts)
-    _kernel(sheet, bar + BAR + _ABOVE)
+    _kernel(sheet, bar + BAR + ABOVE)
     _ways_out(sheet, height, bar)
     if sheet.lanes:
         where = next(number for number, part in enumerate(sheet.parts) if part.kind == "kernel") + 1
@@ -116,6 +118,8 @@ def _kernel(sheet: _Sheet, y: float) -> None:
     sheet.parts.append(Part("kernel", "", PAD, y, sheet.width - 2 * PAD, _KERNEL, None))
     if host.rules:
         sheet.parts.append(Part("ruleset", f"ipt:{host.name}", PAD + 6, y + 12, _RULES - 8, 30, host))
+    else:
+        sheet.parts.append(Part("quiet", "", PAD + 10, y + 12, _RULES - 8, 14, "no rules"))
     named = [program for program in host.programs if program.name != "?"]
     if named:
         more = f" +{len(named) - 1}" if len(named) > 1 else ""
@@ -157,10 +161,10 @@ def _ways_out(sheet: _Sheet, height: float, bar: float) -> None:
     host = sheet.host
     bridges = {bridge.name for bridge in host.bridges}
     chips = sorted((c for c in host.chips if c.master not in bridges), key=lambda chip: chip.kind != "vxlan")
-    kernel = bar + BAR + _ABOVE
-    fork = kernel + _KERNEL + _BELOW / 2
+    kernel = bar + BAR + ABOVE
+    fork = kernel + _KERNEL + _FORK
     if host.bridges:
-        gate = (LANE - GATE_WIDTH / 2, kernel - GATE_HEIGHT / 2, GATE_WIDTH, GATE_HEIGHT)
+        gate = (LANE - GATE_LANE, kernel - GATE_HEIGHT / 2, GATE_WIDTH, GATE_HEIGHT)
         identity = f"sysctl:{host.name}/net.ipv4.ip_forward"
         sheet.lanes.append(((LANE, bar + BUS), (LANE, gate[1])))
         if host.forwarding:
@@ -172,7 +176,7 @@ def _ways_out(sheet: _Sheet, height: float, bar: float) -> None:
         sheet.parts.append(Part("chip", chip.id, x - own / 2, height - _CHIP / 2, own, _CHIP, text))
         sheet.anchors[chip.name] = (x, height + _CHIP / 2)
         end = height - _CHIP / 2
-        knee = ((LANE, fork), (x, fork), (x, end)) if abs(x - LANE) > 1 else ((LANE, end),)
+        knee = ((LANE, fork), (x, fork), (x, end)) if abs(x - LANE) > 1 else ((LANE, fork), (LANE, end))
         sheet.lanes.append(((LANE, kernel + GATE_HEIGHT / 2), *knee))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Kind = Literal[
     "title", "chip", "bar", "tube", "programs", "program", "block", "rules", "gate", "lane", "unit", "note",
     "heading", "pod", "trunk", "port", "kernel", "ruleset", "table", "gatelet", "cable",
-    "underlay", "socket", "pipe", "totals",
+    "underlay", "socket", "pipe", "totals", "quiet",
 ]  # fmt: skip
 Point = tuple[float, float]
 

@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netlab.view.cables import courses
+from netlab.view.node_places import Bus, Kernel, Spot, flat, note_node
+from netlab.view.underlay import BUS as UNDERLAY_BUS
 
 if TYPE_CHECKING:
     from netlab.view.drawing import Drawing
     from netlab.view.layout import Layout
+    from netlab.view.nouns import Cable
     from netlab.view.overhead import Box
     from netlab.view.parts import Part, Point
 
-#: How many pieces stand for one Bézier curve of a cable.
-_PIECES = 8
 #: A lane that begins further than this from an interface belongs to another one.
 _NEAR = 90.0
 #: The free strip around a gate and a bar, and where on its bus a bridge is entered, past its words.
 _STRIP, _ABOVE, _ENTRY = 8.0, 7.0, 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """Where an interface is: the end of its cable, the opposite edge, which faces the inside of its host, its width."""
-
-    outer: Point
-    inner: Point
-    width: float = 0.0
-
-    @property
-    def out(self) -> Point:
-        """Return the direction in which its cable leaves."""
-        dx, dy = self.outer[0] - self.inner[0], self.outer[1] - self.inner[1]
-        length = abs(dx) + abs(dy)
-        return (dx / length, dy / length) if length else (0.0, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Bus:
-    """A bridge: its bar, and the point on its line at which the host itself is joined."""
-
-    box: Box
-    entry: Point
-
-    def approach(self, end: Point) -> list[Point]:
-        """Return the way from a lane's end at the bar's border to the line, around the words in the bar."""
-        x, y, _, height = self.box
-        if end[1] >= y + height - 1:
-            return [(end[0], y + height + 4), (self.entry[0], y + height + 4), self.entry]
-        return [(x - _STRIP, end[1]), (x - _STRIP, y - _ABOVE), (self.entry[0], y - _ABOVE), self.entry]
 
 
 class Places:
@@ -64,17 +33,30 @@ class Places:
         self.gates: dict[str, Box] = {}
         self.tables: dict[str, Box] = {}
         self.lanes: dict[str, list[list[Point]]] = {}
+        self.kernels: dict[str, Kernel] = {}
+        self.cables: dict[tuple[str, str], list[Point]] = {}
+        #: Who holds an address: its interface.
+        self.holders = {
+            address.partition("/")[0]: f"{host.name}/{chip.name}"
+            for host in drawing.scene.everybody()
+            for chip in host.chips
+            for address in chip.addresses
+        }
         for number, (name, card) in enumerate(drawing.cards.items()):
             x, y = layout.places[number]
             x, y = x + card.overhang[3], y + card.overhang[0]
             self.hosts[name] = (x, y, card.width, card.height)
             for part in card.parts:
                 self._note(name, part.moved(x, y), (x, y), card.anchors)
-        self.cables: dict[tuple[str, str], list[Point]] = {}
+            if card.host.nest is not None:
+                note_node(self, card, (x, y))
         for cable, course in courses(drawing, layout):
-            points = _flat(course)
-            a, b = ("/".join(end) for end in (cable.a, cable.b))
-            self.cables[a, b], self.cables[b, a] = points, points[::-1]
+            self.join(cable, flat(course))
+
+    def join(self, cable: Cable, points: list[Point]) -> None:
+        """Note the course of a cable, from either of its ends."""
+        a, b = ("/".join(end) for end in (cable.a, cable.b))
+        self.cables[a, b], self.cables[b, a] = points, points[::-1]
 
     def _note(self, host: str, part: Part, corner: Point, anchors: dict[str, Point]) -> None:
         box = (part.x, part.y, part.width, part.height)
@@ -86,9 +68,16 @@ class Places:
                 self.masters[key] = f"{host}/{master}"
         elif part.kind == "bar":
             self.buses[key] = Bus(box, (part.x + part.data[1] + _ENTRY, part.y + part.height / 2))
+        elif part.kind == "underlay":
+            self.buses[key] = Bus(box, (part.x + part.data[2], part.y + UNDERLAY_BUS))
+        elif part.kind == "socket":
+            chip, x, top = part.data
+            edge, inner = (part.y - 2, 1.0) if top else (part.y + part.height + 4, -1.0)
+            self.spots[key] = Spot((corner[0] + x, edge), (corner[0] + x, edge + inner), 10.0)
+            self.masters[key] = f"{host}/{chip.master}"
         elif part.kind == "gate":
             self.gates[host] = box
-        elif part.kind in {"rules", "block"}:
+        elif part.kind in {"rules", "block", "kernel"}:
             # The rules come first, then the routes: the first table is where a packet of the host's own ends.
             self.tables.setdefault(host, box)
         elif part.kind == "lane":
@@ -97,10 +86,10 @@ class Places:
     def where(self, key: str) -> Point | None:
         """Return the place of the sign of an interface or bridge: on its cable or bus, off its words."""
         if key in self.buses:
-            return self.buses[key].entry
+            return self.buses[key].sign or self.buses[key].entry
         spot = self.spots.get(key)
-        if spot is None:
-            return None
+        if spot is None or spot.sign is not None:
+            return spot.sign if spot is not None else None
         cable = next((points for (end, _), points in self.cables.items() if end == key), None)
         room = abs(cable[0][0] - cable[-1][0]) + abs(cable[0][1] - cable[-1][1]) if cable else 2 * _STRIP
         far = max(0.0, min(10.0, room / 2 - 9.0))
@@ -178,22 +167,3 @@ def _spot(box: Box, end: Point | None) -> Spot:
     if end is None:
         return Spot(middle, middle, width)
     return Spot(end, (2 * middle[0] - end[0], 2 * middle[1] - end[1]), width)
-
-
-def _flat(course: tuple[Point, ...]) -> list[Point]:
-    """Return a cable's course as points: Bézier curves in pieces."""
-    if len(course) <= 2:
-        return list(course)
-    points = [course[0]]
-    for start in range(0, len(course) - 3, 3):
-        a, b, c, d = course[start : start + 4]
-        for piece in range(1, _PIECES + 1):
-            t = piece / _PIECES
-            weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3)
-            points.append(
-                (
-                    sum(w * p[0] for w, p in zip(weights, (a, b, c, d), strict=True)),
-                    sum(w * p[1] for w, p in zip(weights, (a, b, c, d), strict=True)),
-                )
-            )
-    return points

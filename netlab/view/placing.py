@@ -242,7 +242,7 @@ def _show(scene: Scene, graph: Graph, found: Plan) -> None:
     """Decide how much each host shows: the more stand in a row, the less."""
     wrapped = {leaf for leaves in found.wrapped.values() for leaf, _, _ in leaves}
     alone = sum(not near for near in graph.values())
-    nested = any(host.nest or host.units for host in scene.hosts)
+    nodes = sum(bool(host.nest or host.units) for host in scene.hosts)
     for row in found.rows:
         hosts = [entry.host for entry in row if not entry.lane]
         crowd = alone if not graph[hosts[0]] else len(hosts)
@@ -250,7 +250,7 @@ def _show(scene: Scene, graph: Graph, found: Plan) -> None:
         for name in hosts:
             leaf = len(graph[name]) <= 1 and not scene[name].bridges
             small = len(scene[name].chips) <= 2
-            aside = nested and _steps_back(scene[name])
+            aside = nodes > 0 and _steps_back(scene[name], nodes)
             if aside or scene[name].units or (leaf and small and name in wrapped):
                 found.levels[name] = "compact"
             elif leaf:
@@ -259,9 +259,14 @@ def _show(scene: Scene, graph: Graph, found: Plan) -> None:
                 found.levels[name] = "full"
 
 
-def _steps_back(host: SceneHost) -> bool:
-    """Tell whether a host beside nodes is drawn small: it is all but a node, or a bridge with a part of its own."""
-    return host.nest is None and not any(bridge.addresses for bridge in host.bridges)
+def _steps_back(host: SceneHost, nodes: int) -> bool:
+    """Tell whether a host beside nodes is drawn small: the switch between them, and beside several of them the others.
+
+    A node is never, nor is a bridge with a part of its own.
+    """
+    if host.nest is not None or any(bridge.addresses for bridge in host.bridges):
+        return False
+    return bool(host.bridges) or nodes > 1
 
 
 def _sides(scene: Scene, found: Plan) -> None:

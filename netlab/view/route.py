@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Hop:
     shape: Shape
     sentence: str
     down: bool = False
+    label: str = ""
 
 
 class _Trail:
@@ -46,6 +48,8 @@ class _Trail:
         self._places = places
         self.hops: list[Hop] = []
         self.pieces: list[Piece] = []
+        self.gone: list[list[Point]] = []
+        self._device = ""
         self._before: Step | None = None
         self._pending: list[Step] = []
         self._forwarded = False
@@ -56,6 +60,7 @@ class _Trail:
         where = self._places.where(key) if step.kind in _INTERFACES else None
         if step.kind == "route":
             self._forwarded = step.verdict == "forward"
+            self._device = _device(step.rule) if self._forwarded else ""
         if where is None:
             stopped = step.kind == "drop" or step.verdict in {"DROP", "REJECT"}
             # The rule that dropped it has its sign already.
@@ -67,7 +72,7 @@ class _Trail:
         if before is not None:
             points = between(before, step, self._places, forwarded=self._forwarded)
             self.pieces.append((step.number, step.leg, points))
-            self._place(points if before.host == step.host else None)
+            self._place(points if before.host == step.host else None, key)
         else:
             self._place(None)
         self.hops.append(self._hop(step, where, down=self._sideways(key)))
@@ -82,13 +87,43 @@ class _Trail:
             self._place(None)
             return
         key = f"{before.host}/{before.interface}"
-        lane = self._places.lane(before.host, key)
-        points = _shorter(lane, _BEFORE) if lane else self._stub(key)
-        self.pieces.append((self._pending[0].number, before.leg, points))
         *passed, last = self._pending
+        points = self._until(key, last)
+        self.pieces.append((self._pending[0].number, before.leg, points))
         self._pending = passed
         self._place(points)
         self.hops.append(self._hop(last, points[-1]))
+        if shape(last) == "octagon":
+            self._go_on(before, last, points[-1])
+
+    def _until(self, key: str, last: Step) -> list[Point]:
+        """Return the way from an interface to where a packet was stopped: a hook on a node's lane, or before a gate."""
+        places = self._places
+        lane = places.lane(last.host, key)
+        kernel = places.kernels.get(last.host)
+        if kernel is not None and key in places.masters:
+            return places.across(key, places.masters[key]) or self._stub(key)
+        if kernel is not None and lane:
+            at = kernel.hook(last.hook.split(" ")[-1].lower(), downwards=lane[0][1] < kernel.top)
+            return [*lane[:-1], at]
+        return _shorter(lane, _BEFORE) if lane else self._stub(key)
+
+    def _go_on(self, before: Step, last: Step, at: Point) -> None:
+        """Note the way that the packet would have taken: by the route that was looked up, up to who has the address."""
+        places, host = self._places, last.host
+        if not self._device:
+            return
+        key, target = f"{before.host}/{before.interface}", f"{host}/{self._device}"
+        whole = places.through(host, key, target, forwarded=True) if _known(places, key, target) else None
+        if whole is None:
+            return
+        way = _rest(whole, at)
+        header = last.after or last.before
+        end = places.holders.get(str(header.destination)) if header is not None else None
+        port = next((b for (a, b) in places.cables if a == end and places.masters.get(b) == target), None)
+        if port is not None and end is not None:
+            way = [*way, *(places.across(target, port) or []), *places.cables[port, end]]
+        self.gone.append(way)
 
     def _stub(self, key: str) -> list[Point]:
         """Return a short way from an interface into its host, to the free place beside it."""
@@ -106,10 +141,13 @@ class _Trail:
         spot = self._places.spots.get(key)
         return spot is not None and abs(spot.out[0]) > abs(spot.out[1])
 
-    def _place(self, points: list[Point] | None) -> None:
-        """Give what happened between two interfaces its place on the line between them."""
+    def _place(self, points: list[Point] | None, key: str = "") -> None:
+        """Give what happened between two interfaces its place: at its hook on a node's lane, else on the line."""
         for number, step in enumerate(self._pending, 1):
-            if points is not None:
+            hook = self._hook(step, points, key)
+            if hook is not None:
+                at = hook
+            elif points is not None:
                 at = _along(points, number / (len(self._pending) + 1))
             else:
                 x, y, width, height = self._places.tables.get(step.host) or self._places.hosts.get(
@@ -119,13 +157,35 @@ class _Trail:
             self.hops.append(self._hop(step, at))
         self._pending = []
 
+    def _hook(self, step: Step, points: list[Point] | None, key: str) -> Point | None:
+        """Return where on the lane of its node a rule was met; one of the bridge's own, at its bus."""
+        kernel = self._places.kernels.get(step.host)
+        if kernel is None or points is None:
+            return None
+        if max(y for _, y in points) <= kernel.top:
+            bus = self._places.buses.get(key) or self._places.buses.get(self._places.masters.get(key, ""))
+            return bus.entry if bus is not None else None
+        return kernel.hook(step.hook, downwards=points[0][1] < points[-1][1])
+
     @staticmethod
     def _hop(step: Step, at: Point, *, down: bool = False) -> Hop:
         return Hop(step.number, step.leg, at, shape(step), sentence(step), down)
 
 
-def trail(journey: Journey, places: Places) -> tuple[list[Hop], list[Piece]]:
-    """Return the hops of a journey, and the pieces of line between them as (number of the later step, leg, points)."""
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """The way of a journey: its stops, the line between them, and the way that a dropped packet did not take.
+
+    A piece of line is (number of the later step, leg, points).
+    """
+
+    hops: tuple[Hop, ...]
+    pieces: tuple[Piece, ...]
+    gone: tuple[list[Point], ...] = ()
+
+
+def trail(journey: Journey, places: Places) -> Trail:
+    """Return the way of a journey; stops of the request have numbers, those of the reply letters."""
     trails: dict[tuple[str, str], _Trail] = {}
     for step in journey.steps:
         trails.setdefault((step.leg, step.packet), _Trail(places)).take(step)
@@ -133,7 +193,20 @@ def trail(journey: Journey, places: Places) -> tuple[list[Hop], list[Piece]]:
         each.end()
     hops = [hop for each in trails.values() for hop in each.hops]
     pieces = [piece for each in trails.values() for piece in each.pieces]
-    return _spread(sorted(hops, key=lambda hop: hop.number)), sorted(pieces, key=lambda piece: piece[0])
+    gone = [way for each in trails.values() for way in each.gone]
+    labelled = _labelled(sorted(hops, key=lambda hop: hop.number))
+    return Trail(tuple(_spread(labelled)), tuple(sorted(pieces, key=lambda piece: piece[0])), tuple(gone))
+
+
+def _labelled(hops: list[Hop]) -> list[Hop]:
+    counts = {"request": 0, "reply": 0}
+    found = []
+    for hop in hops:
+        counts[hop.leg] += 1
+        count = counts[hop.leg]
+        letters = ascii_lowercase[(count - 1) % 26] * ((count - 1) // 26 + 1)
+        found.append(replace(hop, label=letters if hop.leg == "reply" else str(count)))
+    return found
 
 
 def shape(step: Step) -> Shape:
@@ -164,6 +237,29 @@ def between(one: Step, other: Step, places: Places, *, forwarded: bool) -> list[
         return [start, end]
     middle = (start[1] + end[1]) / 2
     return [start, (start[0], middle), (end[0], middle), end]
+
+
+def _device(rule: str) -> str:
+    """Return the interface of a route."""
+    words = rule.split()
+    return words[words.index("dev") + 1] if "dev" in words[:-1] else ""
+
+
+def _known(places: Places, *keys: str) -> bool:
+    return all(key in places.spots or key in places.buses for key in keys)
+
+
+def _rest(points: list[Point], at: Point) -> list[Point]:
+    """Return what comes of a line after the point on it that is nearest to another."""
+
+    def distance(number: int) -> float:
+        (ax, ay), (bx, by) = points[number], points[number + 1]
+        length = (bx - ax) ** 2 + (by - ay) ** 2
+        share = max(0.0, min(1.0, ((at[0] - ax) * (bx - ax) + (at[1] - ay) * (by - ay)) / length)) if length else 0.0
+        return abs(ax + (bx - ax) * share - at[0]) + abs(ay + (by - ay) * share - at[1])
+
+    nearest = min(range(len(points) - 1), key=distance)
+    return [at, *points[nearest + 1 :]]
 
 
 def _lengths(points: list[Point]) -> list[float]:

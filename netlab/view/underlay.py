@@ -45,7 +45,7 @@ def underlay_card(host: SceneHost, spec: Spec) -> Card:
         x = xs[chip.name]
         after = min((other for other in ordered if other > x), default=width - 4)
         top = draft.side(chip) == "top"
-        parts.append(Part("socket", chip.id, x - 6, 2, min(after - x - 4, 110.0), HEIGHT - 6, (chip, x, top)))
+        parts.append(Part("socket", chip.id, x - 6, 2, min(after - x - 4, 118.0), HEIGHT - 6, (chip, x, top)))
         anchors[chip.name] = (x, 0.0 if top else height)
     y = HEIGHT
     if host.summary:
@@ -96,13 +96,13 @@ def socket(parent: ET.Element, item: Part) -> None:
     else:
         pen.line(box, (end, (x, BUS)), "badline", 1.7, stroke_dasharray="4 3")
         pen.dot(box, (x, BUS), 3, "page", "badline")
-    room = item.width - 12
+    room = item.width - 20
     word = f" {chip.word}" if chip.word else ""
     name = fit_middle(chip.name, room - text_width(word, 10, "bold"), 10, "mono")
     if text_width(name + word, 10, "mono") <= room + 8:
-        used = pen.write(box, (x + 6, item.y + 16), name, 10, "mono", fill="l2line" if up else "badline")
+        used = pen.write(box, (x + 14, item.y + 16), name, 10, "mono", fill="l2line" if up else "badline")
         if word:
-            pen.write(box, (x + 6 + used, item.y + 16), word, 10, "bold", fill="badline")
+            pen.write(box, (x + 14 + used, item.y + 16), word, 10, "bold", fill="badline")
 
 
 def pipe(parent: ET.Element, item: Part) -> None:

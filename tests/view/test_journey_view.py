@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+from string import ascii_lowercase
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -10,7 +11,14 @@ import pytest
 
 from netlab import InvalidInputError, Lab
 from netlab.journey.values import Journey
+from netlab.view.drawing import dot, draw
+from netlab.view.folding import fold
 from netlab.view.journey import JourneyView, outcome, to_svg
+from netlab.view.layout import lay_out
+from netlab.view.places import Places
+from netlab.view.ribbon import bars
+from netlab.view.route import trail
+from netlab.view.scene import to_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,4 +201,75 @@ def test_a_drop_stands_on_the_line_with_its_reason_beside_it(dropped: Journey) -
     x, y = float(sign.get("x", "0")), float(sign.get("y", "0"))
     assert any(abs(ex - x) < 1 and abs(ey - y) < 6 for ex, ey in ends)
     (note,) = (each for each in root.iter(f"{SVG}g") if "nl-note-drop" in each.get("class", ""))
-    assert "rule 1 of filter FORWARD in node" in " ".join(note.itertext())
+    said = " ".join(note.itertext())
+    for words in ("DROPPED in node", "filter FORWARD, rule 1 of 1", "-p tcp", "-j DROP", "counter 0 → 1 packets"):
+        assert words in said
+
+
+def test_the_way_not_taken_leads_to_who_has_the_address(dropped: Journey, answered: Journey) -> None:
+    """Dark-red dots go on from the stop sign, along lane, bus and cable, to the server's interface."""
+    root = ET.fromstring(to_svg(dropped, "live"))  # noqa: S314 - our own text
+    (gone,) = (each for each in root.iter(f"{SVG}path") if each.get("class") == "nl-gone")
+    points = [tuple(map(float, pair)) for pair in re.findall(r"([-\d.]+),([-\d.]+)", gone.get("d", ""))]
+    (chip,) = (each for each in root.iter(f"{SVG}g") if each.get("data-nl-id") == "if:web/eth0")
+    rect = chip.find(f"{SVG}rect")
+    assert rect is not None
+    (node,) = (each for each in root.iter(f"{SVG}g") if each.get("data-nl-id") == "host:node")
+    dx, dy = map(float, re.findall(r"[-\d.]+", node.get("transform", "")))
+    x, y, wide, high = (float(rect.get(name, "0")) for name in ("x", "y", "width", "height"))
+    assert points[-1] == pytest.approx((dx + x + wide / 2, dy + y + high), abs=1)
+    assert "nl-gone" not in to_svg(answered)
+
+
+def test_a_rule_of_a_node_is_met_at_its_hook(dropped: Journey) -> None:
+    """FORWARD is half-way between the bridge and the way out, on the lane of the node's gate."""
+    root = ET.fromstring(to_svg(dropped, "live"))  # noqa: S314 - our own text
+    (stop,) = (each for each in hops(to_svg(dropped, "live")) if "octagon" in each.get("class", ""))
+    sign = stop.find(f"{SVG}text")
+    (node,) = (each for each in root.iter(f"{SVG}g") if each.get("data-nl-id") == "host:node")
+    assert sign is not None
+    dx, dy = map(float, re.findall(r"[-\d.]+", node.get("transform", "")))
+    (lane,) = (each for each in node if "lane" in each.get("class", "").split())
+    xs = {
+        float(x) for path in lane.iter(f"{SVG}path") for x, _ in re.findall(r"([-\d.]+),([-\d.]+)", path.get("d", ""))
+    }
+    assert any(abs(float(sign.get("x", "0")) - dx - x) < 1 for x in xs)
+    (routes,) = (each for each in node if each.get("class") == "routes")
+    box = routes.find(f"{SVG}rect")
+    assert box is not None
+    top, high = float(box.get("y", "0")) + dy, float(box.get("height", "0"))
+    assert top < float(sign.get("y", "0")) < top + high
+
+
+def test_the_ribbon_says_who_the_packet_is_for_at_each_stop(answered: Journey) -> None:
+    """A bar lasts as long as its value; where NAT changed the packet, one ends and another begins."""
+    drawing = draw(fold(to_scene(answered.snapshot))) if answered.snapshot else None
+    assert drawing is not None
+    way = trail(answered, Places(drawing, lay_out(dot(drawing))))
+    steps = {step.number: step for step in answered.steps}
+    found = bars(answered, list(way.hops), drawing.scene)
+    assert list(found) == ["source", "destination"]
+    for row, side in (("source", "from_text"), ("destination", "to_text")):
+        said = [bar.text for bar in found[row] for _ in range(bar.first, bar.last + 1)]
+        assert said == [getattr(steps[hop.number].after, side) for hop in way.hops]
+    assert [bar.who for bar in found["source"]] == ["client", "node", "endpoint"]
+    assert [bar.who for bar in found["destination"]] == ["endpoint", "node", "client"]
+
+
+def test_stops_bear_the_labels_of_their_rows(answered: Journey, dropped: Journey) -> None:
+    """Numbers there, letters back; picture, ribbon and table use the same ones."""
+    for journey in (answered, dropped):
+        view = JourneyView(journey)
+        labels = {row["number"]: row["label"] for row in view.rows if row["label"]}
+        signs = {
+            int(each.get("data-step", "0")): (each.findtext(f"{SVG}text") or "").strip() for each in hops(view.svg)
+        }
+        assert {number: label for number, label in labels.items() if signs[number] != "✕"} == {
+            number: sign for number, sign in signs.items() if sign != "✕"
+        }
+        there = [row["label"] for row in view.rows if row["label"] and row["leg"] == "request"]
+        back = [row["label"] for row in view.rows if row["label"] and row["leg"] == "reply"]
+        assert there == [str(number + 1) for number in range(len(there))]
+        assert back == list(ascii_lowercase[: len(back)])
+        assert view.svg.count('class="nl-col') == len(labels)
+        view.close()

@@ -1,7 +1,7 @@
 // A journey: the picture with the way on it, and the table. The table is the text; the picture repeats it.
 
 /**
- * @typedef {{number: number, time: string, leg: string, packet: string, host: string, where: string, rule: string, flow: string, verdict: string, outer: string, observed: boolean, rewritten: boolean, stopped: boolean}} Row
+ * @typedef {{number: number, time: string, leg: string, packet: string, host: string, where: string, rule: string, flow: string, verdict: string, outer: string, label: string, shape: string, observed: boolean, rewritten: boolean, stopped: boolean}} Row
  */
 
 /** @param {string} tag @param {string} className @param {...(Node | string)} children */
@@ -49,7 +49,7 @@ class JourneyPlayer {
     root.append(bar, outcome, both, this.said);
     fitPicture(this.picture);
     root.addEventListener("keydown", (event) => this.key(event));
-    for (const mark of this.picture.querySelectorAll(".nl-hop")) {
+    for (const mark of this.picture.querySelectorAll(".nl-hop, .nl-col, .nl-bar-of")) {
       mark.addEventListener("click", () => this.go(this.indexOf(Number(mark.getAttribute("data-step")))));
     }
     this.show();
@@ -99,7 +99,13 @@ class JourneyPlayer {
     const rule = [step.rule, step.outer && `inside ${step.outer}`].filter(Boolean).join(" · ");
     const mark = step.stopped ? "✕ " : step.rewritten ? "◆ " : "";
     const cells = [step.time, step.host, step.where, mark + step.verdict, step.flow.replace(" ⇒ ", "\n⇒\u00a0").replaceAll("→ ", "→\u00a0"), rule];
-    const line = make("tr", "", make("td", "", open), ...cells.map((text) => make("td", "", text)));
+    const first = make("td", "", open);
+    if (step.shape) {
+      const sign = make("span", `nl-mark ${step.leg} ${step.shape}`, make("span", "", step.shape === "octagon" ? "✕" : step.label));
+      sign.setAttribute("aria-hidden", "true");
+      first.prepend(sign);
+    }
+    const line = make("tr", "", first, ...cells.map((text) => make("td", "", text)));
     line.classList.toggle("nl-rewritten", step.rewritten);
     line.classList.toggle("nl-stopped", step.stopped);
     line.classList.toggle("nl-unseen", !step.observed);
@@ -171,7 +177,7 @@ class JourneyPlayer {
     for (const mark of this.picture.querySelectorAll("[data-step]")) {
       const own = Number(mark.getAttribute("data-step"));
       mark.classList.toggle("nl-later", own > number);
-      mark.classList.toggle("nl-now", Boolean(step) && own === place && mark.classList.contains("nl-hop"));
+      mark.classList.toggle("nl-now", Boolean(step) && own === place && mark.matches(".nl-hop, .nl-col"));
     }
     for (const [index, line] of (this.lines ?? []).entries()) {
       line.classList.toggle("nl-now", index === this.at);
