@@ -128,7 +128,7 @@ def test_words_are_spelt_as_the_dictionary_has_them(text: Path) -> None:
     if shutil.which("hunspell") is None:
         pytest.skip("hunspell is not installed (Debian: apt install hunspell hunspell-en-gb)")
     # Not code, not where links lead, nothing with a digit or a capital within, and no "'s".
-    words = re.sub(r"`[^`]*`|\]\([^)]*\)|<[^>]*>|https?://\S+|\S*\d\S*|\w*[a-z][A-Z]\w*|['’]s\b", " ", prose(text))
+    words = re.sub(r"`[^`]*`|\]\([^)]*\)|<[^>]*>|https?://\S+|\S*\d\S*|\w*[a-z][A-Z]\w*|'s\b", " ", prose(text))
     command = ["hunspell", "-i", "utf-8", "-d", "en_GB", "-p", str(Path(__file__).with_name("words.txt")), "-l"]
     environment = os.environ | {"LC_ALL": "C.UTF-8"}
     found = subprocess.run(command, input=words, capture_output=True, text=True, check=True, env=environment)
