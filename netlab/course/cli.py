@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 import webbrowser
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from netlab.course.catalogue import KEY, Chapter, chapter, chapters
 from netlab.course.map import CourseMap, standings
 from netlab.course.records import forget
 from netlab.course.store import Store
 from netlab.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 app = typer.Typer(no_args_is_help=True, help="List the chapters of the course, open one, or start one over.")
 
@@ -60,6 +67,26 @@ def _link(found: Chapter) -> str:
 
 
 @app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the site goes; it is made if it is not there.")],
+    numbers: Annotated[
+        list[str] | None, typer.Argument(metavar="[CHAPTER...]", help="Only these chapters, such as 02 03.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds other files too.")] = False,
+) -> None:
+    """Run the chapters and write a static site: with outputs and pictures, to be read without netlab.
+
+    It needs no network, and no server: open index.html. A site that was written there before is replaced.
+    """
+    from netlab.course.publish import publish as write  # noqa: PLC0415 - slow to import
+
+    chosen = sorted({chapter(number) for number in numbers}, key=lambda one: one.number) if numbers else chapters()
+    with show_steps([one.title for one in chosen]) as step:
+        first = write(chosen, folder, force=force, progress=lambda _, place: step(place))
+    print(f"{len(chosen)} {'chapter is' if len(chosen) == 1 else 'chapters are'} published: open {first}")
+
+
+@app.command()
 def reset(
     what: Annotated[str, typer.Argument(metavar="WHAT", help="A chapter such as 02, a key such as 02-detour, or all.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -74,3 +101,21 @@ def reset(
         typer.confirm(f"Forget your progress in {'the whole course' if wanted == 'all' else wanted}?", abort=True)
     gone = forget(lambda key: wanted in {"all", key} or (wanted.isdigit() and key[:2] == wanted))
     print(f"{gone} {'entry was' if gone == 1 else 'entries were'} forgotten.")
+
+
+@contextmanager
+def show_steps(names: list[str]) -> Iterator[Callable[[int], None]]:
+    """Yield what is called before each step, by its place: a bar in a terminal, and a line for each step elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    begin = time.monotonic()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=len(names))
+
+        def step(place: int) -> None:
+            bar.update(task, completed=place, description=names[place])
+            if not console.is_terminal:
+                seconds = time.monotonic() - begin
+                console.print(f"{place + 1}/{len(names)}  {names[place]}  ({seconds:.0f} s)", highlight=False)
+
+        yield step

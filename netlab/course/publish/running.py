@@ -1,0 +1,82 @@
+"""Run a chapter for its readers: every cell, with the solution of each exercise behind its check."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal, DeadKernelError
+
+from netlab.errors import LabError
+
+#: Seconds that a cell may take.
+_PATIENCE = 120
+_CHECK = re.compile(r"(\w+)\.check\(\)")
+#: The tag of a cell that shows a solution: a page shows only what came of it.
+SOLUTION = "netlab-solution"
+
+
+class _Client(NotebookClient):
+    """Runs cells; a live picture stays as it was at the end of its own cell, since that is what the text speaks of."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take what a NotebookClient takes."""
+        super().__init__(*arguments, **options)
+        self._shown: dict[str, int] = {}
+
+    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        """Leave out a change to what an earlier cell showed."""
+        identity = (msg["content"].get("transient") or {}).get("display_id")
+        if identity and self._shown.setdefault(identity, cell_index) != cell_index:
+            return None
+        return super().process_message(msg, cell, cell_index)
+
+
+def run_chapter(path: Path) -> Any:
+    """Return a chapter with its outputs, as nbformat has it; raises LabError that names the cell that failed."""
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    _add_solutions(notebook)
+    # Neither a reader's progress nor the folder of the chapters is this run's to change.
+    with tempfile.TemporaryDirectory(prefix="netlab-") as folder:
+        client = _Client(
+            notebook,
+            timeout=_PATIENCE,
+            kernel_name="python3",
+            store_widget_state=False,
+            resources={"metadata": {"path": folder}},
+            # It warns of its own ports on 127.0.0.1, among the lines that say how far the run is.
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        )
+        search = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+        places = {"PATH": search, "XDG_DATA_HOME": f"{folder}/data", "NETLAB_LABS": str(path.parent)}
+        try:
+            client.execute(env=os.environ | places)
+        except (CellControlSignal, DeadKernelError, RuntimeError) as error:
+            raise LabError(f"{path.name} {_describe(notebook, error)} Nothing was published.") from error
+    return notebook
+
+
+def _add_solutions(notebook: Any) -> None:
+    """Put a cell behind each check that shows the solution, for the names and addresses of this run."""
+    for check in list(notebook.cells):
+        named = _CHECK.fullmatch(check.source) if check.cell_type == "code" else None
+        if named:
+            cell = nbformat.v4.new_code_cell(  # type: ignore[no-untyped-call]
+                f"{named[1]}.solution()", id=f"{check.id}-solution", metadata={"tags": [SOLUTION]}
+            )
+            notebook.cells.insert(notebook.cells.index(check) + 1, cell)
+
+
+def _describe(notebook: Any, error: Exception) -> str:
+    """Say where a run ended, and why."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                return f"failed in its cell {cell.id!r}: {output.ename}: {output.evalue}."
+    return f"failed: {str(error).strip().splitlines()[0]}."
