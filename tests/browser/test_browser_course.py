@@ -35,14 +35,24 @@ def with_solutions(chapter: Path) -> Any:
     return notebook
 
 
-def commit(cell: Locator) -> None:
+def choose(group: Locator) -> None:
     """Choose the first answer to a prediction, or 3 where a number is asked for; each may be wrong."""
-    group = cell.locator(".nl-course")
     if (number := group.get_by_role("spinbutton")).count():
         number.fill("3")
     elif (option := group.get_by_role("radio")).count():
         option.first.check()
-    group.get_by_role("button", name="Commit").click()
+
+
+def commit(cell: Locator) -> None:
+    """Answer a prediction; JupyterLab may draw a cell anew while it scrolls, and what was not committed is gone."""
+    group = cell.locator(".nl-course")
+    button = group.get_by_role("button", name="Commit")
+    for _ in range(5):
+        choose(group)
+        if button.is_enabled():
+            break
+        cell.page.wait_for_timeout(200)
+    button.click()
     expect(group.get_by_role("status")).to_contain_text("Kept", timeout=SHORT)
 
 
