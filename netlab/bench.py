@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,17 +45,36 @@ def build(
 def services(
     quick: Annotated[bool, typer.Option("--quick", help="Only 100 and 1,000 Services.")] = False,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="How often one endpoint is changed.")] = 5,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw what connections pay into this file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Sync 100 to 10,000 Services with three endpoints each, in both modes, and connect to the last one."""
-    from netlab.benches.services import measure, plot, sizes  # noqa: PLC0415 - only this command needs it
+    from netlab.benches.services import draw_connections, measure, sizes  # noqa: PLC0415 - only this command needs it
 
     console = Console(stderr=True)
     with console.status("measuring…") as status:
         figures = list(measure(sizes(quick=quick), rounds, lambda what: status.update(f"measuring {what}…")))
     show("Services with three endpoints each", figures, as_json=as_json)
     if not as_json:
-        print(plot(figures))
+        show_connections(figures)
+    if plot is not None:
+        plot.write_text(draw_connections(figures), encoding="utf-8")
+
+
+def show_connections(figures: list[Figure]) -> None:
+    """Print what a connection pays: one line a number of Services, one column a mode."""
+    from netlab.benches.services import connection_times  # noqa: PLC0415 - only one command needs it
+
+    times = connection_times(figures)
+    table = Table(title="What a connection to the last Service pays (median)", title_justify="left")
+    table.add_column("Services", justify="right")
+    for mode in times:
+        table.add_column(mode, justify="right")
+    for size in sorted({size for by_size in times.values() for size in by_size}):
+        table.add_row(f"{size:,}", *(f"{by_size[size].median:.0f} µs" for by_size in times.values()))
+    Console().print(table)
 
 
 @app.command()

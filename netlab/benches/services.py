@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+import statistics
 import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
 from netlab.benches.measure import Figure, at_most, clock, ratio
+from netlab.benches.plot import Chart, Point
 from netlab.kubernetes.arena import EVERYWHERE, NODE, Arena
 from netlab.kubernetes.proxy import Family, Inventory, LocalDetector, Settings, as_document, iptables, nftables
 from netlab.kubernetes.proxy.applier import Applier
@@ -27,12 +30,12 @@ SETTINGS = Settings(Family.IPV4, NODE, "192.168.0.2", detector=LocalDetector("so
 CLIENT = "10.127.0.2"
 PODS = 3
 _CONNECTIONS = 200
-#: Up to this number of Services a first sync is measured three times.
-_OFTEN = 1000
-#: A shorter text says nothing: the program itself takes as much.
-_LONG = 200_000
+#: How often a first sync is measured, by the number of Services: the short ones vary most.
+_ROUNDS = {100: 9, 1000: 3}
 _FIRST = {("iptables", 5000): 6.0, ("iptables", 10000): 25.0}
 _CHANGE = {1000: 0.1, 10000: 0.5}
+_CONNECT = "{mode}: connect to the last of {size} Services"
+_CONNECTS = re.compile(_CONNECT.format(mode=r"(\w+)", size=r"(\d+)"))
 _TOOLS = {"iptables": ("iptables-restore", "--noflush", "-w"), "nftables": ("nft", "-f", "-")}
 
 
@@ -80,9 +83,14 @@ def measure(sizes: Sequence[int], rounds: int, told: Callable[[str], object]) ->
             told(f"{size} Services, {mode}")
             yield from _syncs(mode, inventory, rounds, privileged=privileged)
             yield _memory(mode, inventory, privileged=privileged)
-    for size in (10, *(size for size in sizes if size != 100)):  # noqa: PLR2004 - 10 tells more at that end
+    yield from measure_connections((10, *(size for size in sizes if size != 100)), told)  # noqa: PLR2004 - 10 tells more
+
+
+def measure_connections(sizes: Sequence[int], told: Callable[[str], object] = str) -> Iterator[Figure]:
+    """Yield what it takes to connect to the last of some numbers of Services, in both modes."""
+    for size in sizes:
         told(f"connections through {size} Services")
-        yield from _connections(size, privileged=privileged)
+        yield from _connections(size, privileged=os.geteuid() == 0)
 
 
 def _syncs(mode: str, inventory: Inventory, rounds: int, *, privileged: bool) -> Iterator[Figure]:
@@ -92,7 +100,7 @@ def _syncs(mode: str, inventory: Inventory, rounds: int, *, privileged: bool) ->
     text = _text(mode, inventory)
     alone, first = [], []
     with Lab("bench", privileged=privileged) as lab:
-        for number in range(3 if size <= _OFTEN else 1):
+        for number in range(_ROUNDS.get(size, 1)):
             # Each in a host that never had rules, and in which a command has run before.
             bare, host = lab.add_host(f"bare{number}"), lab.add_host(f"node{number}")
             for each in (bare, host):
@@ -151,19 +159,33 @@ def _memory(mode: str, inventory: Inventory, *, privileged: bool) -> Figure:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     what = f"{mode}, {len(inventory.state.services)} Services: memory of a first sync / its text"
-    if length < _LONG:
-        return Figure(what, "×", (peak / length,))
     return Figure(what, "×", (peak / length,), "≤ 3 ×", peak <= 3 * length)
 
 
-def plot(figures: Sequence[Figure]) -> str:
-    """Draw what a connection pays as bars, one line for each mode and number of Services."""
-    found = [figure for figure in figures if figure.median is not None and figure.unit == "µs"]
-    widest = max((figure.median or 0 for figure in found), default=1)
-    return "\n".join(
-        f"{figure.what:<48} {figure.median or 0:>6.0f} µs  {'█' * max(1, round(40 * (figure.median or 0) / widest))}"
-        for figure in found
-    )
+# -- what is shown besides the table of figures ------------------------------------------
+
+
+def connection_times(figures: Sequence[Figure]) -> dict[str, dict[int, Figure]]:
+    """Return what a connection to the last Service paid, by mode and number of Services."""
+    found: dict[str, dict[int, Figure]] = {}
+    for figure in figures:
+        if match := _CONNECTS.fullmatch(figure.what):
+            found.setdefault(match[1], {})[int(match[2])] = figure
+    return found
+
+
+def draw_connections(figures: Sequence[Figure]) -> str:
+    """Return a plot of it, as an SVG: the median, and the range in which eight of ten connections were."""
+    lines = {
+        f"{mode} mode": [_point(size, figure) for size, figure in by_size.items()]
+        for mode, by_size in connection_times(figures).items()
+    }
+    return Chart("What a connection to the last Service pays", "Services", "µs to connect", lines).svg()
+
+
+def _point(size: int, figure: Figure) -> Point:
+    tenths = statistics.quantiles(figure.values, n=10)
+    return Point(size, tenths[0], statistics.median(figure.values), tenths[-1])
 
 
 # -- connections -------------------------------------------------------------------
@@ -178,7 +200,7 @@ def _connections(size: int, *, privileged: bool) -> Iterator[Figure]:
             Applier(arena.node, SETTINGS, mode).sync(inventory)
             times = [_connect(sock, last) for sock in _clients(arena)]
             # The first ones pay for neighbours that were not known yet.
-            yield Figure(f"{mode}: connect to the last of {size} Services", "µs", tuple(times[10:]))
+            yield Figure(_CONNECT.format(mode=mode, size=size), "µs", tuple(times[10:]))
 
 
 def _clients(arena: Arena) -> list[socket.socket]:

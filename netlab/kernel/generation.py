@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _GETCHAIN, _GETGEN = (nf.SUBSYS_NFTABLES << 8 | kind for kind in (4, 16))
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_USE, _GEN_ID = 1, 3, 6, 1
 _ERROR = struct.Struct("=i")
+#: Bytes that an answer may have: a chain's has some hundred.
+_ANSWER = 1 << 13
 
 
 def read_generation(sock: _socket.socket) -> int:
@@ -47,7 +49,7 @@ def read_uses(sock: _socket.socket, family: int, chains: Iterable[tuple[str, str
 
 def _ask(sock: _socket.socket, question: bytes, command: str) -> dict[int, bytes]:
     sock.send(question)
-    data = sock.recv(1 << 16)
+    data = sock.recv(_ANSWER)
     for kind, _, _, start in walk(data):
         if kind == NLMSG_ERROR:
             (code,) = _ERROR.unpack_from(data, start + HEADER.size)

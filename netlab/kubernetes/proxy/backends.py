@@ -220,7 +220,7 @@ class NftablesBackend:
 
     def _postpone(self, old: nftables.Ruleset, new: nftables.Ruleset) -> None:
         if self._pending:
-            there = {chain for fragment in new.fragments.values() for chain in fragment.chains}
+            there = {chain for fragment in new.fragments.values() for chain, _ in fragment.own}
             self._pending = {line: due for line, due in self._pending.items() if line.split()[-1] not in there}
         due = time.monotonic() + SWEEP_AFTER
         for line in nftables.sweep(old, new).splitlines():

@@ -26,52 +26,47 @@ if TYPE_CHECKING:
 
 
 def first_parts(rules: Ruleset, size: int) -> Iterator[str]:
-    """Yield the transactions of a first sync, of about ``size`` lines each; together they give what `first` gives."""
+    """Yield the transactions of a first sync, of about ``size`` lines each; together they give what `first` gives.
+
+    They come in pieces, which are the texts of the ruleset: none is put together, so that they take no more memory.
+    """
     yield f"*mangle\n:{CANARY} - [0:0]\nCOMMIT\n"
-    yield _transaction("nat", (*NAT_CHAINS, CANARY), [])
-    yield _transaction("filter", (*FILTER_CHAINS, MARTIANS, CANARY), [])
-    yield from _own(rules, size)
+    yield from _transaction("nat", (*NAT_CHAINS, CANARY), [])
+    yield from _transaction("filter", (*FILTER_CHAINS, MARTIANS, CANARY), [])
+    own = (
+        (chain, fragment.chains[chain]) for fragment in rules.fragments.values() for chain in by_reach(fragment.chains)
+    )
+    yield from _packed("nat", own, size)
     # Those that lead nowhere else first.
     for table, chain in sorted(SHARED_CHAINS, key=lambda place: place[1] == "KUBE-SERVICES"):
-        lines = (line for fragment in rules.fragments.values() for line in _lines(fragment.shared(table).get(chain)))
-        for part in _pack((*lines, *fixed_lines(rules.state.settings, table, chain)), size):
-            yield _transaction(table, (), part)
+        shared = (fragment.shared(table).get(chain, "") for fragment in rules.fragments.values())
+        lines = (*(text for text in shared if text), *fixed_lines(rules.state.settings, table, chain))
+        yield from _packed(table, (("", text) for text in lines), size)
     for table in ("filter", "nat"):
-        yield _transaction(table, (), [f"-A {jump.spec}\n" for jump in JUMPS if jump.table == table])
+        yield from _transaction(table, (), [f"-A {jump.spec}\n" for jump in JUMPS if jump.table == table])
 
 
-def _own(rules: Ruleset, size: int) -> Iterator[str]:
-    """Yield the chains that belong to Services and endpoints."""
-    declared: list[str] = []
-    lines: list[str] = []
-    for fragment in rules.fragments.values():
-        for chain in by_reach(fragment.chains):
-            declared.append(chain)
-            for line in _lines(fragment.chains[chain]):
-                lines.append(line)
-                if len(lines) + len(declared) >= size:
-                    yield _transaction("nat", declared, lines)
-                    declared, lines = [], []
-    if declared or lines:
-        yield _transaction("nat", declared, lines)
+def _packed(table: str, texts: Iterable[tuple[str, str]], size: int) -> Iterator[str]:
+    """Yield transactions of texts, each with the chain that it makes, if it makes one; a long text is cut."""
+    chains: list[str] = []
+    parts: list[str] = []
+    count = 0
+    for chain, text in texts:
+        if chain:
+            chains.append(chain)
+        for part in (text,) if text.count("\n") <= size else text.splitlines(keepends=True):
+            parts.append(part)
+            count += part.count("\n")
+            if count + len(chains) >= size:
+                yield from _transaction(table, chains, parts)
+                chains, parts, count = [], [], 0
+    if chains or parts:
+        yield from _transaction(table, chains, parts)
 
 
-def _lines(text: str | None) -> list[str]:
-    return text.splitlines(keepends=True) if text else []
-
-
-def _pack(lines: Iterable[str], size: int) -> Iterator[list[str]]:
-    part: list[str] = []
-    for line in lines:
-        part.append(line)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
-def _transaction(table: str, chains: Iterable[str], lines: Iterable[str]) -> str:
+def _transaction(table: str, chains: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
+    yield f"*{table}\n"
     # iptables-restore looks for the place of each chain in a sorted list.
-    declared = (f":{chain} - [0:0]\n" for chain in sorted(chains))
-    return "".join((f"*{table}\n", *declared, *lines, "COMMIT\n"))
+    yield from (f":{chain} - [0:0]\n" for chain in sorted(chains))
+    yield from lines
+    yield "COMMIT\n"

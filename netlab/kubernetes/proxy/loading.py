@@ -62,7 +62,8 @@ def load(host: Host, command: tuple[str, ...], texts: Iterable[str]) -> None:
 
 def rules_file() -> TextIOWrapper:
     """Open a file in memory: a pipe would take a large text in pieces of 4 KiB."""
-    return TextIOWrapper(os.fdopen(os.memfd_create("rules"), "w+b"), encoding="utf-8", newline="")
+    # The text layer collects 8 KiB before it writes: another buffer below it would only be more memory.
+    return TextIOWrapper(os.fdopen(os.memfd_create("rules"), "w+b", 512), encoding="utf-8", newline="")
 
 
 def load_file(host: Host, command: tuple[str, ...], file: TextIOWrapper) -> None:

@@ -78,12 +78,12 @@ def _write(rules: Ruleset, nft: Script, *, emptied: bool) -> None:
     for container in rules.elements if emptied else ():
         nft.say(f"flush {'set' if container in SETS else 'map'} {nft.table} {container}")
     for fragment in rules.fragments.values():
-        for chain in fragment.chains:
+        for chain, _ in fragment.own:
             nft.add_chain(chain)
     for fragment in rules.fragments.values():
         for name, seconds in fragment.affinity.items():
             nft.add_affinity(name, seconds)
-        for chain, chain_rules in fragment.chains.items():
+        for chain, chain_rules in fragment.own:
             nft.add_rules(chain, chain_rules)
     for container, pairs in rules.elements.items():
         nft.add_elements(container, pairs)
@@ -169,7 +169,7 @@ def _changed(old: Ruleset, new: Ruleset) -> list[str]:
 
 def _chains(rules: Ruleset, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     fragments = (rules.fragments[name] for name in names if name in rules.fragments)
-    return {chain: lines for fragment in fragments for chain, lines in fragment.chains.items()}
+    return {chain: lines for fragment in fragments for chain, lines in fragment.own}
 
 
 def _affinity(rules: Ruleset, names: Iterable[str]) -> dict[str, int]:

@@ -40,15 +40,20 @@ class Fragment:
     """What one Service puts into the table.
 
     ``elements`` are triples: a set or a map, a key in it, and what follows the key: nothing in a set, ``: verdict`` in
-    a map, with a comment in some. ``chains`` maps a chain to its rules, ``affinity`` a set of clients to its time-out
-    in seconds. ``warnings`` are sentences on what had to be left out.
+    a map, with a comment in some. ``own`` pairs a chain with its rules; ``affinity`` maps a set of clients to its
+    time-out in seconds. ``warnings`` are sentences on what had to be left out.
     """
 
-    # Triples and not dicts: in a large cluster those would be most of what this takes.
+    # Tuples and not dicts: in a large cluster those would be most of what this takes.
     elements: tuple[tuple[str, str, str], ...]
-    chains: dict[str, tuple[str, ...]]
+    own: tuple[tuple[str, tuple[str, ...]], ...]
     affinity: dict[str, int]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def chains(self) -> dict[str, tuple[str, ...]]:
+        """Return the rules of each chain."""
+        return dict(self.own)
 
 
 @dataclass(slots=True)
@@ -73,7 +78,7 @@ def write_service(view: ServiceView, settings: Settings) -> Fragment:
     draft = _Draft()
     for backend in view.backends:
         _Writer(backend, settings, draft).write()
-    chains = {chain: tuple(rules) for chain, rules in draft.chains.items()}
+    chains = tuple((chain, tuple(rules)) for chain, rules in draft.chains.items())
     elements = tuple((name, key, rest) for name, pairs in draft.elements.items() for key, rest in pairs.items())
     return Fragment(elements, chains, draft.affinity or _NO_AFFINITY, tuple(draft.warnings))
 
