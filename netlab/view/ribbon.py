@@ -47,7 +47,14 @@ def bars(journey: Journey, hops: list[Hop], scene: Scene) -> dict[str, list[Bar]
     roles = _roles(journey, scene)
     rows: dict[str, list[Bar]] = {"source": [], "destination": [], "outer header": []}
     for column, hop in enumerate(hops):
-        for row, (text, who) in _values(steps[hop.number], roles).items():
+        step = steps[hop.number]
+        values = _values(step, roles)
+        # Where it is put into a tunnel it has its outer header already, and where it is taken out it still does.
+        beside = {"wrap": hops[column + 1 :][:1], "unwrap": hops[max(column - 1, 0) : column]}.get(step.kind, [])
+        for other in beside:
+            outer = _values(steps[other.number], roles).get("outer header")
+            values |= {"outer header": outer} if outer is not None else {}
+        for row, (text, who) in values.items():
             found = rows[row]
             if found and found[-1].text == text and found[-1].last == column - 1:
                 found[-1] = replace(found[-1], last=column)

@@ -52,7 +52,8 @@ class Finder {
   /** @param {SVGGElement} el @param {Set<string>} kept */
   keeps(el, kept) {
     if (kept.has(el.dataset.nlId ?? "")) return true;
-    if (el.classList.contains("folded")) return [...el.querySelectorAll(".unit")].some((unit) => kept.has(/** @type {any} */ (unit).dataset.nlId));
+    // A node is as visible as what is in it.
+    if (el.classList.contains("host")) return [...el.querySelectorAll(".unit, .pod")].some((each) => kept.has(/** @type {any} */ (each).dataset.nlId));
     const hosts = endsOf(el.dataset.nlId ?? "").map((end) => `host:${end.split("/")[0]}`);
     return hosts.length > 0 && hosts.every((id) => kept.has(id)) && (!this.host || hosts.includes(this.host));
   }

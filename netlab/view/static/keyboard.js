@@ -28,7 +28,9 @@ class Keyboard {
 
   /** @param {Element} host @returns {SVGGElement[]} */
   inside(host) {
-    return /** @type {any} */ ([...host.querySelectorAll("[data-nl-id]:not(.lane)")]);
+    const things = [...host.querySelectorAll("[data-nl-id]:not(.lane)")];
+    // Pods are hosts of their own: they are walked to from host to host.
+    return /** @type {any} */ (things.filter((el) => el.parentElement?.closest(".host") === host && !el.classList.contains("pod")));
   }
 
   /** @param {SVGGElement | null | undefined} el */
