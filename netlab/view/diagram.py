@@ -8,13 +8,12 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import anywidget
 import traitlets
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 from netlab.errors import InvalidInputError
-from netlab.view import changes, theme
+from netlab.view import changes
 from netlab.view.details import details
 from netlab.view.drawing import Drawing, draw
 from netlab.view.folding import fold
@@ -23,6 +22,7 @@ from netlab.view.scene import to_scene
 from netlab.view.slots import Slots
 from netlab.view.still import Still
 from netlab.view.svg import Picture, picture, static
+from netlab.view.widget import Shown, script, style
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,21 +30,9 @@ if TYPE_CHECKING:
     from netlab.kernel.values import Snapshot
     from netlab.view.nouns import Scene
 
-_STATIC = Path(__file__).with_name("static")
-_MODULES = (
-    "text.js",
-    "picture.js",
-    "marks.js",
-    "keyboard.js",
-    "finding.js",
-    "rates.js",
-    "details.js",
-    "still.js",
-    "diagram.js",
-)
-#: One module for the browser; the order of the files does not matter to it.
-ESM = "\n".join((_STATIC / name).read_text("utf-8") for name in _MODULES)
-CSS = (_STATIC / "diagram.css").read_text("utf-8") + theme.live_css()
+#: One module for the browser, and its style.
+ESM = script("text.js", "picture.js", "marks.js", "keyboard.js", "finding.js", "rates.js", "details.js", "diagram.js")
+CSS = style("diagram.css")
 
 
 class Subscription(Protocol):
@@ -81,7 +69,7 @@ class Source(Protocol):
         """Call something at the end."""
 
 
-class Diagram(anywidget.AnyWidget):
+class Diagram(Shown):
     """Show a lab as the kernel has it, live; made by `Lab.diagram`.
 
     It holds the lab weakly: a picture keeps no lab alive. `to_svg` and `save` work without a notebook too.
@@ -90,7 +78,6 @@ class Diagram(anywidget.AnyWidget):
     _esm = ESM
     _css = CSS
     lab = traitlets.Unicode().tag(sync=True)
-    key = traitlets.Unicode(help="tells the static pictures of different diagrams apart").tag(sync=True)
     svg = traitlets.Unicode(help="the picture as it was laid out last").tag(sync=True)
     patch = traitlets.Dict(help="what looks different in it by now: fragments and labels by id").tag(sync=True)
     details = traitlets.Dict(help="facts and lists of each thing, by id").tag(sync=True)
@@ -113,7 +100,7 @@ class Diagram(anywidget.AnyWidget):
         self._cells: set[str] = set()
         self._subscription: Subscription | None = None
         self._source = weakref.ref(lab)
-        super().__init__(lab=lab.name, key=secrets.token_hex(4), **options)
+        super().__init__(lab=lab.name, **options)
         if lab.closed:
             self.closed = True
             return
@@ -123,11 +110,6 @@ class Diagram(anywidget.AnyWidget):
     def __repr__(self) -> str:
         """Return what it shows, in a few words."""
         return f"<Diagram of lab {self.lab}{', closed' if self.closed else ''}>"
-
-    def open(self) -> None:
-        """Open the line to the browser; outside of a notebook there is none."""
-        if in_kernel():
-            super().open()
 
     # -- from the kernel to the browser ---------------------------------------------
 

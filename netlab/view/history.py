@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import html
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from netlab.view import theme
 from netlab.view.drawing import draw
 from netlab.view.folding import fold
 from netlab.view.kept import Kept
@@ -18,14 +16,13 @@ from netlab.view.notebook import Weak
 from netlab.view.scene import to_scene
 from netlab.view.slots import Slots
 from netlab.view.svg import picture, static
+from netlab.view.widget import script, style
 
 if TYPE_CHECKING:
     from netlab.kernel.values import Snapshot
     from netlab.lab import Lab
     from netlab.timeline import Moment
     from netlab.view.drawing import Drawing
-
-_STATIC = Path(__file__).with_name("static")
 
 
 class History(Kept):
@@ -34,8 +31,8 @@ class History(Kept):
     `moments` are the snapshots; ``print(lab.history())`` tells all changes in words.
     """
 
-    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("still.js", "text.js", "history.js"))
-    _css = (_STATIC / "history.css").read_text("utf-8") + theme.live_css()
+    _esm = script("text.js", "history.js")
+    _css = style("history.css")
     lab = traitlets.Unicode().tag(sync=True)
     times: Any = traitlets.List(help="of each moment: the time, and what changed, line by line").tag(sync=True)
     index = traitlets.Int(-1, help="the moment that is shown; -1 is the latest").tag(sync=True)

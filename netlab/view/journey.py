@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-import anywidget
 import traitlets
 from IPython.display import display
 
@@ -27,6 +25,7 @@ from netlab.view.scene import to_scene
 from netlab.view.still import Still
 from netlab.view.svg import base, text_of
 from netlab.view.waymarks import paint
+from netlab.view.widget import Shown, script, style
 
 if TYPE_CHECKING:
     from netlab.journey.values import Journey, Step
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from netlab.view.drawing import Drawing
     from netlab.view.route import Hop, Trail
 
-_STATIC = Path(__file__).with_name("static")
 #: A lab with more hosts than this is shown with the hosts of the journey only.
 _MANY = 12
 #: The signs of stops in the table of a saved picture.
@@ -47,12 +45,11 @@ _INKS = {"circle": "pkt", "diamond": "svcline", "square": "tunline", "octagon": 
 _LINE, _MARGIN, _TABLE_WIDTH, _RIBBON = 15.0, 12.0, 760.0, 1000.0
 
 
-class JourneyView(anywidget.AnyWidget):
+class JourneyView(Shown):
     """Show a journey: play, step through it, or choose a row; a place in the picture and its row light together."""
 
-    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("still.js", "text.js", "journey.js"))
-    _css = (_STATIC / "journey.css").read_text("utf-8") + theme.live_css()
-    key = traitlets.Unicode().tag(sync=True)
+    _esm = script("text.js", "journey.js")
+    _css = style("journey.css")
     title = traitlets.Unicode().tag(sync=True)
     svg = traitlets.Unicode().tag(sync=True)
     rows: Any = traitlets.List().tag(sync=True)
@@ -75,11 +72,6 @@ class JourneyView(anywidget.AnyWidget):
             rows=_rows(journey, hops),
             end={"ok": journey.drop is None, "text": outcome(journey)},
         )
-
-    def open(self) -> None:
-        """Open the line to the browser; outside of a notebook there is none."""
-        if in_kernel():
-            super().open()
 
     def _ipython_display_(self, **_: Any) -> None:
         words = str(self._journey)
@@ -129,9 +121,9 @@ def _pictured(journey: Journey, kind: str, key: str) -> tuple[str, list[Hop]]:
     if kind == "static":
         root.set("data-nl-key", key)
         _write_table(root, journey, hops)
-        style = ET.Element("style")
-        style.text = theme.static_css() + ".nl-off{opacity:.5}"
-        root.insert(0, style)
+        sheet = ET.Element("style")
+        sheet.text = theme.static_css() + ".nl-off{opacity:.5}"
+        root.insert(0, sheet)
     return text_of(root), hops
 
 

@@ -6,28 +6,17 @@ import html
 import secrets
 from typing import Any
 
-import anywidget
-import traitlets
 from IPython.display import display
 
 from netlab.view.notebook import Weak, in_kernel
 from netlab.view.still import Still
+from netlab.view.widget import Shown
 
 
-class Kept(anywidget.AnyWidget):
+class Kept(Shown):
     """Show itself live, and keep ``print(self)`` in the notebook for readers without Python; made by its subclasses."""
 
-    key = traitlets.Unicode(help="what the live view knows its saved text by").tag(sync=True)
     _still: Still | None = None
-
-    def __init__(self, **values: Any) -> None:
-        """Take the first values of the traits."""
-        super().__init__(key=secrets.token_hex(4), **values)
-
-    def open(self) -> None:
-        """Open the line to the browser; outside of a notebook there is none."""
-        if in_kernel():
-            super().open()
 
     def _markup(self) -> str:
         """Return what a saved notebook shows, as HTML."""

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import threading
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import traitlets
 
 from netlab.errors import InvalidInputError
 from netlab.kernel.packets import to_pcapng
-from netlab.view import theme
 from netlab.view.decoding import row
 from netlab.view.kept import Kept
 from netlab.view.notebook import Weak
+from netlab.view.widget import script, style
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from netlab.kernel.capture import Capture
     from netlab.kernel.packets import Packet
     from netlab.lab import Lab
 
-_STATIC = Path(__file__).with_name("static")
 #: How many packets the table holds; all of them are kept for `save`.
 LIMIT = 200
 #: Seconds between two updates: fast while there is little to send, slower with a full table.
@@ -48,8 +47,8 @@ class PacketTable(Kept):
     `packets` are those seen so far; `save` writes them to a pcapng file that Wireshark opens.
     """
 
-    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("still.js", "packets.js"))
-    _css = (_STATIC / "packets.css").read_text("utf-8") + theme.live_css()
+    _esm = script("packets.js")
+    _css = style("packets.css")
     title = traitlets.Unicode().tag(sync=True)
     rows: Any = traitlets.List(help="the last packets, oldest first").tag(sync=True)
     total = traitlets.Int(0).tag(sync=True)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from netlab.view import theme
 from netlab.view.chains import HOOKS, Chain, describe, to_chains
 from netlab.view.hits import to_hits
 from netlab.view.kept import Kept
 from netlab.view.notebook import Weak
+from netlab.view.widget import script, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from netlab.journey.values import Journey
     from netlab.kernel.values import HostState, Snapshot
 
-_STATIC = Path(__file__).with_name("static")
-
 
 class Rules(Kept):
     """Show a host's iptables and nftables rules: hook, chain, rules, and where they lead; made by `Host.rules`.
@@ -31,8 +28,8 @@ class Rules(Kept):
     ``print(host.rules())`` gives the same as text. Counters are live; `mark_journey` lights what a packet met.
     """
 
-    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("still.js", "rules.js"))
-    _css = (_STATIC / "rules.css").read_text("utf-8") + theme.live_css()
+    _esm = script("rules.js")
+    _css = style("rules.css")
     host = traitlets.Unicode().tag(sync=True)
     hooks: Any = traitlets.List(help="the hooks in order, each as [name, purpose]").tag(sync=True)
     chains: Any = traitlets.List(help="all chains, base chains first").tag(sync=True)

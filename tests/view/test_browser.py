@@ -240,8 +240,8 @@ def test_rates_stand_at_the_cables(front: Front) -> None:
     front.page.wait_for_selector(".cable:not(.busy)")
 
 
-def test_a_folded_host_offers_to_unfold(front: Front) -> None:
-    """The button asks Python for the hosts of that bridge; a mark in the chart tells of its host."""
+def test_a_folded_host_unfolds(front: Front) -> None:
+    """Enter asks Python for the pods of that node, and once more folds them; a mark in the chart tells of its host."""
     front.open()
     front.page.evaluate("() => { model.save_changes = () => {}; }")
     front.show(samples.crowd())
@@ -249,8 +249,27 @@ def test_a_folded_host_offers_to_unfold(front: Front) -> None:
     assert "pod-8-4" in front.page.locator(".nl-panel h4").inner_text()
     front.page.focus('[data-nl-id="host:node-3"]')
     front.page.keyboard.press("Enter")
-    front.page.click(".nl-panel .nl-tool:has-text('unfold')")
     assert front.page.evaluate("model.get('unfolded')") == "node-3"
+    front.page.keyboard.press("Enter")
+    assert front.page.evaluate("model.get('unfolded')") == ""
+
+
+def test_pods_are_walked_to_from_their_node(front: Front) -> None:
+    """Arrows lead from a node to its pods and on to the next node; down from a pod goes into it."""
+    front.open()
+    front.show(samples.cluster())
+    front.page.focus('[data-nl-id="host:node-1"]')
+    focused = "document.activeElement.dataset.nlId"
+    seen = []
+    for _ in range(3):
+        front.page.keyboard.press("ArrowRight")
+        seen.append(front.page.evaluate(focused))
+    assert seen == ["host:client", "host:web-1", "host:node-2"]
+    front.page.keyboard.press("ArrowLeft")
+    front.page.keyboard.press("ArrowDown")
+    assert front.page.evaluate(focused) == "if:web-1/eth0"
+    front.page.keyboard.press("ArrowDown")
+    assert str(front.page.evaluate(focused)).startswith("if:node-1/veth")
 
 
 def test_a_closed_lab_says_so(front: Front) -> None:

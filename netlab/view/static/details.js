@@ -6,20 +6,10 @@
 function tellerOf(id, details = {}) {
   if (id.startsWith("ep:")) return Object.keys(details).find((key) => key.startsWith("svc:") && id.startsWith(`ep:${key.slice(4)}/`)) ?? id;
   const name = id.replace(/^[a-z]+:/, "");
+  if (id.startsWith("open:")) return `host:${name}`;
   if (/^(rt|nb|ipt|sysctl|sock|fwd|tube):/.test(id)) return `host:${name.split("/")[0]}`;
   if (/^(veth|macvlan|tun):/.test(id)) return `if:${name.split("~")[0]}`;
   return id;
-}
-
-/**
- * @param {string} tag @param {string} className
- * @param {...(Node | string)} children
- */
-function html(tag, className, ...children) {
-  const el = document.createElement(tag);
-  if (className) el.className = className;
-  el.append(...children);
-  return el;
 }
 
 class DetailPanel {
@@ -78,31 +68,31 @@ class DetailPanel {
 
   /** @param {string} title @param {string} about */
   head(title, about) {
-    const button = html("button", "nl-close", "×");
-    button.setAttribute("aria-label", "Close details");
-    button.addEventListener("click", () => {
+    const close = () => {
       this.close();
       this.closed();
-    });
-    const buttons = html("div", "nl-tools", ...this.tools(tellerOf(this.id)), button);
-    return html("div", "nl-head", html("div", "", html("h4", "", title), html("p", "nl-about", about)), buttons);
+    };
+    const button = makeButton("×", close, "nl-close");
+    button.setAttribute("aria-label", "Close details");
+    const buttons = make("div", "nl-tools", ...this.tools(tellerOf(this.id)), button);
+    return make("div", "nl-head", make("div", "", make("h4", "", title), make("p", "nl-about", about)), buttons);
   }
 
   /** @param {Detail} detail @returns {Node[]} */
   content(detail) {
     const parts = [this.head(detail.title, detail.about)];
     if (detail.facts.length) {
-      const facts = html("dl", "nl-facts");
+      const facts = make("dl", "nl-facts");
       for (const [name, value] of detail.facts) {
-        const shown = html("dd", name === "state" && !value.startsWith("UP") ? "nl-bad" : "", value);
-        facts.append(html("dt", "", name), shown);
+        const shown = make("dd", name === "state" && !value.startsWith("UP") ? "nl-bad" : "", value);
+        facts.append(make("dt", "", name), shown);
       }
       parts.push(facts);
     }
     if (detail.counters) parts.push(counterTable(detail.counters));
     for (const [title, lines] of detail.lists) {
-      const list = html("ul", "", ...lines.map((line) => html("li", /\b(FAILED|DOWN|NO CARRIER)\b/.test(line) ? "nl-bad" : "", line)));
-      parts.push(html("section", "", html("h5", "", title), list));
+      const list = make("ul", "", ...lines.map((line) => make("li", /\b(FAILED|DOWN|NO CARRIER)\b/.test(line) ? "nl-bad" : "", line)));
+      parts.push(make("section", "", make("h5", "", title), list));
     }
     return parts;
   }
@@ -110,8 +100,8 @@ class DetailPanel {
 
 /** @param {[string, number, number][]} counters */
 function counterTable(counters) {
-  const cells = (/** @type {string} */ tag, /** @type {string[]} */ texts) => html("tr", "", ...texts.map((text) => html(tag, "", text)));
-  const head = html("thead", "", cells("th", ["since it was made", "received", "sent"]));
+  const cells = (/** @type {string} */ tag, /** @type {string[]} */ texts) => make("tr", "", ...texts.map((text) => make(tag, "", text)));
+  const head = make("thead", "", cells("th", ["since it was made", "received", "sent"]));
   const rows = counters.map(([name, received, sent]) => cells("td", [name, received.toLocaleString("en"), sent.toLocaleString("en")]));
-  return html("table", "nl-counters", head, html("tbody", "", ...rows));
+  return make("table", "nl-counters", head, make("tbody", "", ...rows));
 }

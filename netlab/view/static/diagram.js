@@ -6,30 +6,29 @@ let views = 0;
 
 /** @param {string} text @param {string} title @param {() => void} action */
 function tool(text, title, action) {
-  const button = html("button", "nl-tool", text);
+  const button = makeButton(text, action);
   button.title = title;
-  button.addEventListener("click", action);
   return button;
 }
 
 /** @param {HTMLElement} root @param {string} lab */
 function frame(root, lab) {
   const label = (/** @type {string} */ text, /** @type {string} */ title) => {
-    const button = html("button", "nl-tool", text);
+    const button = make("button", "nl-tool", text);
     button.setAttribute("aria-label", title);
     button.title = title;
     return button;
   };
   const parts = {
-    status: html("span", "nl-status", ""),
+    status: make("span", "nl-status", ""),
     smaller: label("−", "Zoom out"),
     fit: label("fit", "Fit the picture to the page"),
     larger: label("+", "Zoom in"),
     save: label("save", "Save the picture as SVG; with Shift, as PNG"),
-    search: /** @type {HTMLInputElement} */ (html("input", "nl-search")),
-    stage: html("div", "nl-stage"),
-    panel: html("aside", "nl-panel"),
-    news: html("div", "nl-news"),
+    search: /** @type {HTMLInputElement} */ (make("input", "nl-search")),
+    stage: make("div", "nl-stage"),
+    panel: make("aside", "nl-panel"),
+    news: make("div", "nl-news"),
   };
   const number = ++views;
   parts.stage.id = `nl-stage-${number}`;
@@ -41,13 +40,11 @@ function frame(root, lab) {
   parts.search.setAttribute("aria-label", "Find a host by its name, address or process");
   parts.news.setAttribute("role", "log");
   parts.news.setAttribute("aria-live", "polite");
-  const name = html("span", "nl-name", "lab ", html("b", "", lab));
-  const tools = html("div", "nl-tools", parts.search, parts.smaller, parts.fit, parts.larger, parts.save);
-  const bar = html("div", "nl-bar", name, parts.status, tools);
-  // Without this, JupyterLab takes the arrow keys and Enter for its own.
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  const name = make("span", "nl-name", "lab ", make("b", "", lab));
+  const tools = make("div", "nl-tools", parts.search, parts.smaller, parts.fit, parts.larger, parts.save);
+  const bar = make("div", "nl-bar", name, parts.status, tools);
   root.classList.add("nl-root");
-  root.append(bar, html("div", "nl-body", parts.stage, parts.panel), parts.news);
+  root.append(bar, make("div", "nl-body", parts.stage, parts.panel), parts.news);
   return parts;
 }
 
@@ -82,7 +79,7 @@ function savePicture(picture, name, png) {
 
 /** @param {{model: any, el: HTMLElement}} context @returns {() => void} */
 function render({ model, el }) {
-  const root = html("div", "");
+  const root = make("div", "");
   el.append(root);
   const parts = frame(root, model.get("lab"));
   const picture = new PictureView(parts.stage);
@@ -90,15 +87,16 @@ function render({ model, el }) {
   const rates = new Rates(picture);
   const details = () => ({ ...model.get("details"), ...model.get("fresher") });
   const finder = new Finder(picture, parts.search, (found) => keyboard.focus(found));
+  const folds = (/** @type {string} */ id) => byId(picture.svg, id)?.classList.contains("folded") ?? false;
+  const foldOrUnfold = (/** @type {string} */ name) => {
+    model.set("unfolded", model.get("unfolded") === name ? "" : name);
+    model.save_changes();
+  };
   const tools = (/** @type {string} */ id) => {
     const name = id.replace("host:", "");
     const buttons = id.startsWith("host:") ? [tool("focus", "Dim all but this host and its neighbours", () => finder.look(id))] : [];
-    const folds = byId(picture.svg, id)?.classList.contains("folded") || model.get("unfolded") === name;
-    const fold = () => {
-      model.set("unfolded", model.get("unfolded") === name ? "" : name);
-      model.save_changes();
-    };
-    return folds ? [...buttons, tool(model.get("unfolded") === name ? "fold" : "unfold", "Show the hosts on this bridge, or fold them", fold)] : buttons;
+    const fold = () => foldOrUnfold(name);
+    return folds(id) ? [...buttons, tool(model.get("unfolded") === name ? "fold" : "unfold", "Show the hosts on this bridge, or fold them", fold)] : buttons;
   };
   const panel = new DetailPanel(parts.panel, () => keyboard.focus(byId(picture.svg, keyboard.current)), tools);
   const select = (/** @type {string} */ id) => {
@@ -106,6 +104,8 @@ function render({ model, el }) {
     if (id) byId(picture.svg, id)?.classList.add("sel");
   };
   const open = (/** @type {string} */ id) => {
+    // A folded node opens above the row; what is known of it is told by that box.
+    if (folds(id)) return foldOrUnfold(id.replace("host:", ""));
     if (panel.id === id) panel.close();
     else panel.open(id, details());
     select(panel.id);
@@ -149,8 +149,8 @@ function render({ model, el }) {
     const time = new Date().toLocaleTimeString("en-GB");
     for (const line of waiting.splice(0).slice(-MOST_NEWS)) {
       const kind = { "+": "add", "−": "del", "~": "chg" }[line[0]];
-      const words = kind ? [html("b", kind, line[0]), line.slice(1)] : [line]; // "and 3 more changes" has no sign
-      parts.news.append(html("p", "", html("time", "", time), " ", ...words));
+      const words = kind ? [make("b", kind, line[0]), line.slice(1)] : [line]; // "and 3 more changes" has no sign
+      parts.news.append(make("p", "", make("time", "", time), " ", ...words));
     }
     while (parts.news.children.length > MOST_NEWS) parts.news.firstElementChild?.remove();
     speaking = window.setTimeout(speak, NEWS_MS);
@@ -163,9 +163,6 @@ function render({ model, el }) {
     if (speaking === undefined) speak();
   };
 
-  const traits = ["svg", "patch", "details", "fresher", "marks", "closed"];
-  for (const trait of traits) model.on(`change:${trait}`, soon);
-  model.on("change:news", announce);
   parts.stage.addEventListener("click", (event) => {
     const target = /** @type {SVGGElement | null} */ (/** @type {Element} */ (event.target).closest("[data-nl-id]"));
     if (!target) return;
@@ -184,16 +181,15 @@ function render({ model, el }) {
   const sizes = new ResizeObserver(() => picture.fit());
   sizes.observe(parts.stage);
   update();
-  const showStill = hideStill(el, model.get("key"));
+  const traits = ["svg", "patch", "details", "fresher", "marks", "closed"];
+  const events = Object.fromEntries(traits.map((trait) => [`change:${trait}`, soon]));
+  const unmount = mount({ model, el }, root, { ...events, "change:news": announce });
 
   return () => {
-    for (const trait of traits) model.off(`change:${trait}`, soon);
-    model.off("change:news", announce);
+    unmount();
     sizes.disconnect();
     marks.stop();
     window.clearTimeout(speaking);
-    showStill();
-    root.remove();
   };
 }
 

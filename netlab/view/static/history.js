@@ -2,35 +2,20 @@
 
 /** @typedef {{time: string, lines: string[]}} Moment */
 
-/** @param {string} tag @param {string} className @param {...(Node | string)} children */
-function make(tag, className, ...children) {
-  const el = document.createElement(tag);
-  if (className) el.className = className;
-  el.append(...children);
-  return el;
-}
-
 function render({ model, el }) {
   const slider = /** @type {HTMLInputElement} */ (make("input", "nl-slider"));
   slider.type = "range";
   slider.min = "0";
   slider.setAttribute("aria-label", `Moments of lab ${model.get("lab")}`);
-  const back = /** @type {HTMLButtonElement} */ (make("button", "nl-tool", "◂ earlier"));
-  const on = /** @type {HTMLButtonElement} */ (make("button", "nl-tool", "later ▸"));
-  const now = /** @type {HTMLButtonElement} */ (make("button", "nl-tool", "now"));
-  for (const button of [back, on, now]) button.type = "button";
+  const back = makeButton("◂ earlier", () => go(place() - 1));
+  const on = makeButton("later ▸", () => go(place() + 1));
+  const now = makeButton("now", () => go(last()));
   const where = make("span", "nl-where");
   const words = make("ul", "nl-words");
   words.setAttribute("aria-live", "polite");
-  const picture = make("div", "nl-picture");
-  picture.tabIndex = 0;
-  picture.setAttribute("role", "region");
-  picture.setAttribute("aria-label", `Lab ${model.get("lab")} at that moment`);
+  const picture = makeRegion("nl-picture", `Lab ${model.get("lab")} at that moment`);
   const bar = make("div", "nl-bar", make("b", "", `History of lab ${model.get("lab")}`), back, slider, on, now, where);
-  const root = make("div", "nl-root nl-history", bar, words, picture);
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
-  el.append(root);
-  const showStill = hideStill(el, model.get("key"));
+  const root = make("div", "nl-history", bar, words, picture);
 
   const last = () => model.get("times").length - 1;
   const place = () => (model.get("index") < 0 ? last() : model.get("index"));
@@ -60,21 +45,9 @@ function render({ model, el }) {
     show();
   };
   slider.addEventListener("input", () => go(Number(slider.value)));
-  back.addEventListener("click", () => go(place() - 1));
-  on.addEventListener("click", () => go(place() + 1));
-  now.addEventListener("click", () => go(last()));
-  model.on("change:times", show);
-  model.on("change:index", show);
-  model.on("change:svg", draw);
   show();
   draw();
-  return () => {
-    model.off("change:times", show);
-    model.off("change:index", show);
-    model.off("change:svg", draw);
-    showStill();
-    root.remove();
-  };
+  return mount({ model, el }, root, { "change:times": show, "change:index": show, "change:svg": draw });
 }
 
 export default { render };

@@ -4,14 +4,6 @@
  * @typedef {{number: number, time: string, leg: string, packet: string, host: string, where: string, rule: string, flow: string, verdict: string, outer: string, label: string, shape: string, observed: boolean, rewritten: boolean, stopped: boolean}} Row
  */
 
-/** @param {string} tag @param {string} className @param {...(Node | string)} children */
-function make(tag, className, ...children) {
-  const el = document.createElement(tag);
-  if (className) el.className = className;
-  el.append(...children);
-  return el;
-}
-
 const SPEEDS = [0.5, 1, 2, 4];
 const HEADS = ["#", "ms", "host", "where", "verdict", "source → destination", "rule or route that decided"];
 
@@ -26,11 +18,11 @@ class JourneyPlayer {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
 
-    this.play = this.button("▶ play", () => (this.timer ? this.pause() : this.start()));
-    const back = this.button("◂ step", () => this.go(this.at < 0 ? this.steps.length - 2 : this.at - 1));
-    const on = this.button("step ▸", () => this.go(this.at + 1));
-    const all = this.button("all", () => this.go(-1));
-    this.pace = this.button("speed 1×", () => {
+    this.play = makeButton("▶ play", () => (this.timer ? this.pause() : this.start()));
+    const back = makeButton("◂ step", () => this.go(this.at < 0 ? this.steps.length - 2 : this.at - 1));
+    const on = makeButton("step ▸", () => this.go(this.at + 1));
+    const all = makeButton("all", () => this.go(-1));
+    this.pace = makeButton("speed 1×", () => {
       this.speed = SPEEDS[(SPEEDS.indexOf(this.speed) + 1) % SPEEDS.length];
       this.pace.textContent = `speed ${this.speed}×`;
     });
@@ -39,11 +31,8 @@ class JourneyPlayer {
     const bar = make("div", "nl-bar", make("b", "", model.get("title")), this.play, back, on, all, this.pace);
     const end = model.get("end");
     const outcome = make("p", `nl-end ${end.ok ? "ok" : "bad"}`, `${end.ok ? "✓" : "✕"} ${end.text}`);
-    this.picture = make("div", "nl-picture");
+    this.picture = makeRegion("nl-picture", "The way over the picture of the lab");
     this.picture.innerHTML = model.get("svg");
-    this.picture.tabIndex = 0;
-    this.picture.setAttribute("role", "region");
-    this.picture.setAttribute("aria-label", "The way over the picture of the lab");
     this.scroll = this.table();
     const both = make("div", "nl-both", this.picture, this.scroll);
     root.append(bar, outcome, both, this.said);
@@ -55,17 +44,7 @@ class JourneyPlayer {
     this.show();
   }
 
-  /** @param {string} text @param {() => void} action */
-  button(text, action) {
-    const button = /** @type {HTMLButtonElement} */ (make("button", "nl-tool", text));
-    button.type = "button";
-    button.addEventListener("click", action);
-    return button;
-  }
-
   table() {
-    const head = make("tr", "", ...HEADS.map((text) => make("th", "", text)));
-    for (const cell of head.children) cell.setAttribute("scope", "col");
     this.body = make("tbody", "");
     let part = "";
     /** @type {HTMLElement[]} */
@@ -81,20 +60,14 @@ class JourneyPlayer {
       this.lines.push(line);
       this.body.append(line);
     }
-    const scroll = make("div", "nl-scroll", make("table", "", make("thead", "", head), this.body));
-    scroll.tabIndex = 0;
-    scroll.setAttribute("role", "region");
-    scroll.setAttribute("aria-label", "All steps of the journey");
-    return scroll;
+    return makeRegion("nl-scroll", "All steps of the journey", make("table", "", makeHead(HEADS), this.body));
   }
 
   /** @param {Row} step @param {number} index */
   line(step, index) {
     const number = step.observed ? String(step.number) : `(${step.number})`;
-    const open = /** @type {HTMLButtonElement} */ (make("button", "nl-open", number));
-    open.type = "button";
+    const open = makeButton(number, () => this.go(index), "nl-open");
     open.tabIndex = index ? -1 : 0;
-    open.addEventListener("click", () => this.go(index));
     open.setAttribute("aria-label", `Step ${step.number}: ${step.host}, ${step.where}, ${step.verdict}. Show it in the picture.`);
     const rule = [step.rule, step.outer && `inside ${step.outer}`].filter(Boolean).join(" · ");
     const mark = step.stopped ? "✕ " : step.rewritten ? "◆ " : "";
@@ -208,15 +181,12 @@ function reveal(place, target) {
 }
 
 function render({ model, el }) {
-  const root = make("div", "nl-root nl-journey-view");
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
-  el.append(root);
+  const root = make("div", "nl-journey-view");
   const player = new JourneyPlayer(root, model);
-  const showStill = hideStill(el, model.get("key"));
+  const unmount = mount({ model, el }, root, {});
   return () => {
     player.pause();
-    showStill();
-    root.remove();
+    unmount();
   };
 }
 

@@ -5,14 +5,6 @@
  * @typedef {{number: number, time: string, where: string, direction: string, source: string, target: string, what: string, bytes: number, layers: {name: string, fields: Field[]}[]}} Row
  */
 
-/** @param {string} tag @param {string} className @param {...(Node | string)} children */
-function make(tag, className, ...children) {
-  const el = document.createElement(tag);
-  if (className) el.className = className;
-  el.append(...children);
-  return el;
-}
-
 const HEADS = ["#", "ms", "on", "from", "to", "what", "bytes"];
 
 class Table {
@@ -23,24 +15,12 @@ class Table {
     this.shown = new Map();
     this.body = make("tbody", "");
     this.count = make("span", "nl-total");
-    this.stop = this.button("Stop", () => model.send({ do: "stop" }));
-    this.save = this.button("Save as pcapng", () => model.send({ do: "save" }));
+    this.stop = makeButton("Stop", () => model.send({ do: "stop" }));
+    this.save = makeButton("Save as pcapng", () => model.send({ do: "save" }));
     const bar = make("div", "nl-bar", make("b", "", `Packets on ${model.get("title")}`), this.count, this.stop, this.save);
-    const head = make("tr", "", ...HEADS.map((text) => make("th", "", text)));
-    for (const cell of head.children) cell.setAttribute("scope", "col");
-    this.scroll = make("div", "nl-scroll", make("table", "", make("thead", "", head), this.body));
-    this.scroll.tabIndex = 0;
-    this.scroll.setAttribute("role", "region");
-    this.scroll.setAttribute("aria-label", `Packets on ${model.get("title")}`);
+    const table = make("table", "", makeHead(HEADS), this.body);
+    this.scroll = makeRegion("nl-scroll", `Packets on ${model.get("title")}`, table);
     root.append(bar, this.scroll);
-  }
-
-  /** @param {string} text @param {() => void} action */
-  button(text, action) {
-    const button = /** @type {HTMLButtonElement} */ (make("button", "nl-tool", text));
-    button.type = "button";
-    button.addEventListener("click", action);
-    return button;
   }
 
   update() {
@@ -61,8 +41,7 @@ class Table {
 
   /** @param {Row} row */
   add(row) {
-    const open = /** @type {HTMLButtonElement} */ (make("button", "nl-open", String(row.number)));
-    open.type = "button";
+    const open = makeButton(String(row.number), () => {}, "nl-open");
     open.setAttribute("aria-expanded", "false");
     open.setAttribute("aria-label", `Packet ${row.number}: ${row.what}, from ${row.source} to ${row.target}. Show its fields.`);
     const arrow = row.direction === "out" ? "→ out" : "← in";
@@ -108,28 +87,16 @@ function download(name, data) {
 }
 
 function render({ model, el }) {
-  const root = make("div", "nl-root nl-packets");
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
-  el.append(root);
-  const showStill = hideStill(el, model.get("key"));
+  const root = make("div", "nl-packets");
   const table = new Table(root, model);
   const update = () => table.update();
   const end = () => table.end();
   const take = (/** @type {any} */ content, /** @type {DataView[]} */ buffers) => {
     if (content.file) download(content.file, buffers[0]);
   };
-  model.on("change:rows", update);
-  model.on("change:running", end);
-  model.on("msg:custom", take);
   update();
   end();
-  return () => {
-    model.off("change:rows", update);
-    model.off("change:running", end);
-    model.off("msg:custom", take);
-    showStill();
-    root.remove();
-  };
+  return mount({ model, el }, root, { "change:rows": update, "change:running": end, "msg:custom": take });
 }
 
 export default { render };

@@ -5,14 +5,6 @@
  * @typedef {{id: string, tool: string, family: string, table: string, name: string, hook: string | null, policy: string | null, alias: string, steps: Step[]}} Chain
  */
 
-/** @param {string} tag @param {string} className @param {...(Node | string)} children */
-function make(tag, className, ...children) {
-  const el = document.createElement(tag);
-  if (className) el.className = className;
-  el.append(...children);
-  return el;
-}
-
 class Walk {
   /** @param {HTMLElement} root @param {any} model */
   constructor(root, model) {
@@ -102,8 +94,7 @@ class Walk {
   /** A button that opens the chain a rule leads to, right below it. @param {Chain} chain @param {string} path @param {HTMLElement} row */
   jump(chain, path, row) {
     const label = chain.alias ? `${chain.name} (${chain.alias})` : chain.name;
-    const button = /** @type {HTMLButtonElement} */ (make("button", "nl-jump"));
-    button.type = "button";
+    const button = makeButton("", () => {}, "nl-jump");
     /** @type {HTMLElement | null} */
     let inside = null;
     const show = (/** @type {boolean} */ open) => {
@@ -148,34 +139,23 @@ function split(text) {
 }
 
 function render({ model, el }) {
-  const root = make("div", "nl-root nl-rules");
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
-  el.append(root);
-  const showStill = hideStill(el, model.get("key"));
+  const root = make("div", "nl-rules");
   const walk = new Walk(root, model);
   const draw = () => walk.draw();
-  const tick = () => walk.tick();
   const mark = () => {
     walk.shownFor.clear();
     walk.draw();
   };
   const close = () => root.classList.toggle("nl-closed", model.get("closed"));
-  model.on("change:chains", draw);
-  model.on("change:counters", tick);
-  model.on("change:hits", mark);
-  model.on("change:marked", draw);
-  model.on("change:closed", close);
   draw();
   close();
-  return () => {
-    model.off("change:chains", draw);
-    model.off("change:counters", tick);
-    model.off("change:hits", mark);
-    model.off("change:marked", draw);
-    model.off("change:closed", close);
-    showStill();
-    root.remove();
-  };
+  return mount({ model, el }, root, {
+    "change:chains": draw,
+    "change:counters": () => walk.tick(),
+    "change:hits": mark,
+    "change:marked": draw,
+    "change:closed": close,
+  });
 }
 
 export default { render };
