@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from netlab.journey.evidence import Evidence
     from netlab.journey.identity import Family
     from netlab.journey.probe import Outcome, Target
-    from netlab.journey.sightings import Sighting, Track
+    from netlab.journey.tracks import Sighting, Track
     from netlab.journey.walk import Visit
     from netlab.kernel.chains import Place
     from netlab.kernel.rulecounters import CounterKey
@@ -143,6 +143,8 @@ class Assembler:
         requests = self._of("request")
         shown = requests[:1]
         reply = self._reply()
+        if reply is None:
+            shown += [track for track in requests[1:] if track.key.detail and "fragment" in track.key.packet][:1]
         shown += [reply] if reply is not None else []
         if reply is not None and not is_refusal(reply) and not outcome.reply and (outcome.timed_out or outcome.error):
             refused = next((track for track in self._of("reply") if track.key.packet.startswith("ICMP")), None)
@@ -168,7 +170,7 @@ class Assembler:
             refusal = next((each for each, _ in refusals if each.key.leg != track.key.leg), None)
             if refusal is not None and not self._answered_before(track):
                 return explain(self._evidence, self._ended(track, found, refusal.hosts[0]), refusal)
-            if not self.arrived(track):
+            if not self.arrived(track) or (track.torn and track is walked[-1][0]):
                 return find_drop(self._evidence, self._ended(track, found))
         return None if outcome.answered else self._no_reply(walked)
 
@@ -249,7 +251,7 @@ class Assembler:
         for track, found in walked:
             steps += [step for visit in found for step in visit.steps]
             lost = drop is not None and (drop.leg, drop.packet) == (track.key.leg, track.key.packet)
-            if not lost and self.arrived(track):
+            if not lost and self.arrived(track) and not track.torn:
                 steps.append(self._delivered(track, found[-1], steps[-1], outcome))
         return steps
 
@@ -281,8 +283,8 @@ class Assembler:
         )
 
     def _message(self, track: Track, first: int) -> Message:
-        key = track.key
-        return Message(key.leg, key.packet, track.attempt, track.began - first, track.hosts, self.arrived(track))
+        key, arrived = track.key, not track.torn and self.arrived(track)
+        return Message(key.leg, key.packet, track.attempt, track.began - first, track.hosts, arrived)
 
     def _answers(self) -> tuple[Answer, ...]:
         """Return which hosts sent the answers to the probes."""

@@ -16,7 +16,7 @@ from netlab.kernel.chains import target_of
 
 if TYPE_CHECKING:
     from netlab.journey.evidence import Evidence
-    from netlab.journey.sightings import Asked
+    from netlab.journey.tracks import Asked
     from netlab.journey.walk import Visit
     from netlab.kernel.headers import Header
     from netlab.kernel.lookups import RouteAnswer

@@ -11,6 +11,8 @@ from netlab.kernel.headers import ICMP_ERRORS, ICMPV6_ERRORS
 from netlab.kernel.ruletrace import Match
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netlab.kernel.headers import Decoded
     from netlab.kernel.values import IPAddress
 
@@ -68,6 +70,8 @@ class Identity:
     #: The first sequence number of a TCP connection, 0 for others.
     first: int = 0
     identifier: int = 0
+    #: What else the request is known by where its payload is nothing special: IPv4's id, or IPv6's flow label.
+    mark: int = 0
     flows: set[tuple[IPAddress, int | None, IPAddress, int | None]] = field(default_factory=set)
 
     def classify(self, packet: Decoded) -> Key | None:
@@ -108,22 +112,31 @@ class Identity:
 
     def _classify_udp(self, packet: Decoded) -> Key | None:
         source, source_port, destination, destination_port = packet.header.flow
-        if packet.payload.startswith(self.token) and (self.token or packet.header.flow in self.flows):
-            reverse = (destination, destination_port, source, source_port)
-            if reverse not in self.flows:
-                self.flows.add(packet.header.flow)
-                return Key("request", "datagram", (packet.size,))
         if (destination, destination_port, source, source_port) in self.flows:
             return Key("reply", "datagram", (packet.size,))
+        known = self.mark or self.token or packet.header.flow in self.flows
+        if known and self.may_be(packet) and self.mark in {0, mark_of(packet)}:
+            self.flows.add(packet.header.flow)
+            return Key("request", "datagram", (packet.size,))
         return None
+
+    def may_be(self, packet: Decoded) -> bool:
+        """Tell whether a packet has the size and the beginning of this request: others may have them too."""
+        same = packet.header.protocol == self.protocol and packet.size == self.size
+        return same and not packet.fragment and packet.payload.startswith(self.token)
 
     def _classify_echo(self, packet: Decoded) -> Key | None:
         if packet.icmp is None or not packet.payload.startswith(self.token):
             return None
         if packet.icmp[0] in {8, 128}:
             self.flows.add(packet.header.flow)
-            return Key("request", "echo request", (packet.size,))
-        return Key("reply", "echo reply", (packet.size,)) if packet.icmp[0] in {0, 129} else None
+            return Key("request", "echo request")
+        return Key("reply", "echo reply") if packet.icmp[0] in {0, 129} else None
+
+
+def mark_of(packet: Decoded) -> int:
+    """Return what a sender gives to a datagram and no router changes: IPv4's id (RFC 791), IPv6's flow label."""
+    return packet.label if packet.header.source.version == 6 else packet.ip_id
 
 
 def _tcp_word(packet: Decoded) -> str:
@@ -167,6 +180,22 @@ class Family:
             first = int.from_bytes(prefix, "big") << 8 * (4 - common) | (number * stride + 1)
             self.payloads.append(payload)
             self.probes.append(Identity("tcp", first.to_bytes(4, "big"), len(payload), first=first))
+
+    def learn(self, packets: Iterable[Decoded]) -> None:
+        """Find out by what the requests are known, from all packets in the order in which they were met.
+
+        A payload that the reader has chosen may be that of others too, and of an earlier trace. The datagram that left
+        from our own socket's address and port tells which mark is ours. ``flows`` hold those, and nothing else yet.
+        """
+        if self.protocol != "udp" or not self._given:
+            return
+        waiting = [probe for probe in self.probes if probe.flows]
+        for packet in packets:
+            for probe in waiting:
+                if packet.header.flow in probe.flows and probe.may_be(packet):
+                    probe.mark = mark_of(packet)
+                    waiting.remove(probe)
+                    break
 
     def matches(self) -> list[Match]:
         """Return which packets the kernel should report the rules of: the probes, in a tunnel too, and errors."""

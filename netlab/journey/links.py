@@ -9,7 +9,7 @@ from netlab.journey.values import Drop
 if TYPE_CHECKING:
     from netlab.journey.drops import Ended
     from netlab.journey.evidence import Evidence
-    from netlab.journey.sightings import Sighting
+    from netlab.journey.tracks import Sighting
     from netlab.kernel.values import HostState, Interface
 
 _ETHERNET_HEAD = 18  # with one VLAN tag: what the kernel allows on top of an MTU

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netlab.journey.evidence import Evidence
-    from netlab.journey.sightings import Sighting
+    from netlab.journey.tracks import Sighting
 
 
 def straighten(captured: list[Sighting], evidence: Evidence) -> list[Sighting]:

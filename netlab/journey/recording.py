@@ -12,18 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from netlab.journey.evidence import Evidence
-    from netlab.journey.sightings import Asked, Track
+    from netlab.journey.tracks import Asked, Track
     from netlab.journey.walk import Visit
+    from netlab.kernel.packet_socket import Taken
 
 
 def record(evidence: Evidence, tracks: list[Track], questions: Iterable[Asked]) -> tuple[Packet, ...]:
     """Return what was captured of the trace, and the questions for neighbours, in order, with comments."""
-    found: list[Packet] = []
+    found: dict[int, Packet] = {}
     for track in tracks:
         for visit in visits(track):
-            found += _commented(evidence, track, visit)
-    found += [_question_packet(asked) for asked in questions if _concerns(tracks, asked)]
-    return tuple(sorted(found, key=lambda packet: packet.time_ns))
+            # A fragment that got lost is a packet of its own as well.
+            found |= _commented(evidence, track, visit)
+    more = [_question_packet(asked) for asked in questions if _concerns(tracks, asked)]
+    return tuple(sorted((*found.values(), *more), key=lambda packet: packet.time_ns))
 
 
 def _concerns(tracks: list[Track], asked: Asked) -> bool:
@@ -31,7 +33,8 @@ def _concerns(tracks: list[Track], asked: Asked) -> bool:
     return any(sighting.host == asked.host for track in tracks for sighting in track.sightings) or not tracks
 
 
-def _commented(evidence: Evidence, track: Track, visit: Visit) -> list[Packet]:
+def _commented(evidence: Evidence, track: Track, visit: Visit) -> dict[int, Packet]:
+    """Return the packets of a visit by the identity of what was captured."""
     words: dict[int, list[str]] = {}
     captured = visit.captured
     place = -1
@@ -47,22 +50,22 @@ def _commented(evidence: Evidence, track: Track, visit: Visit) -> list[Packet]:
                 line = f"{event.table} {event.chain} rule {rule.number}: {rule.text}"
                 words.setdefault(max(place, 0), []).append(line)
     name = f"{track.key.leg}: {track.key.packet}" + (f", attempt {track.attempt}" if track.attempt > 1 else "")
-    return [
-        Packet(
-            each.taken.time_ns,
-            each.host,
-            each.taken.interface,
-            each.taken.direction,
-            each.taken.data,
-            each.taken.link,
-            "\n".join([name, *words.get(number, [])]),
-        )
-        for number, each in enumerate(captured)
-        if each.taken is not None
-    ]
+    found: dict[int, Packet] = {}
+    for number, each in enumerate(captured):
+        if each.taken is None:
+            continue
+        comment = "\n".join([name, *words.get(number, [])])
+        found[id(each.taken)] = _packet(visit.host, each.taken, comment)
+        for place, piece in enumerate(each.pieces, 2):
+            found[id(piece.taken)] = _packet(visit.host, piece.taken, f"{name}, fragment {place}")
+    return found
+
+
+def _packet(host: str, taken: Taken, comment: str) -> Packet:
+    return Packet(taken.time_ns, host, taken.interface, taken.direction, taken.data, taken.link, comment)
 
 
 def _question_packet(asked: Asked) -> Packet:
     taken, question = asked.taken, asked.question
     comment = f"{question.kind}: {'answer' if question.answer else 'question'} about {question.target}"
-    return Packet(taken.time_ns, asked.host, taken.interface, asked.direction, taken.data, taken.link, comment)
+    return _packet(asked.host, taken, comment)

@@ -11,7 +11,7 @@ from netlab.journey.neighbours import neighbour_fault
 
 if TYPE_CHECKING:
     from netlab.journey.evidence import Evidence
-    from netlab.journey.sightings import Track
+    from netlab.journey.tracks import Track
     from netlab.journey.values import Drop
     from netlab.kernel.headers import Decoded
 

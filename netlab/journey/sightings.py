@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from netlab.journey.identity import Key, is_error
 from netlab.journey.order import straighten
+from netlab.journey.tracks import Asked, Piece, Sighting, Track, Train
 from netlab.kernel.headers import Decoded, Question, decode_frame, decode_headers
 
 if TYPE_CHECKING:
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 
     from netlab.journey.evidence import Evidence
     from netlab.journey.identity import Family
-    from netlab.kernel.headers import Header
-    from netlab.kernel.packet_socket import Taken
     from netlab.kernel.ruletrace import RuleEvent
     from netlab.kernel.wiretap import Heard
 
@@ -23,73 +23,6 @@ if TYPE_CHECKING:
 GAP = 120_000_000
 #: Order of rule reports beside the capture that they belong to: after the packet came in, before it goes out.
 _AFTER, _BEFORE = 0.5, -0.5
-
-
-@dataclass(slots=True)
-class Sighting:
-    """A packet at one place: captured at an interface, or reported by a rule.
-
-    ``at`` sorts them: nanoseconds, the place in the host's own order, the place in a group of reports.
-    """
-
-    at: tuple[int, float, int]
-    host: str
-    decoded: Decoded | None
-    taken: Taken | None = None
-    event: RuleEvent | None = None
-    #: The header of the tunnel's packet, where a rule has met that one and not the packet inside.
-    outer: Header | None = None
-
-    @property
-    def interface(self) -> str:
-        """Return the interface at which it was captured, or nothing."""
-        return self.taken.interface if self.taken else ""
-
-    @property
-    def direction(self) -> str:
-        """Return "in" or "out" for a captured packet, "rule" for a report."""
-        return self.taken.direction if self.taken else "rule"
-
-
-@dataclass(slots=True)
-class Track:
-    """One packet of one probe: its name, which attempt to send it this is, and where it was seen, in order."""
-
-    probe: int
-    key: Key
-    attempt: int
-    sightings: list[Sighting] = field(default_factory=list)
-
-    @property
-    def began(self) -> int:
-        """Return the time of the first sighting in nanoseconds since the epoch."""
-        return self.sightings[0].at[0]
-
-    @property
-    def captured(self) -> list[Sighting]:
-        """Return the sightings at interfaces."""
-        return [sighting for sighting in self.sightings if sighting.taken is not None]
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """Return the hosts in which it was seen, in order, each once for each visit."""
-        found: list[str] = []
-        for sighting in self.sightings:
-            if not found or found[-1] != sighting.host:
-                found.append(sighting.host)
-        return tuple(found)
-
-
-@dataclass(slots=True)
-class Asked:
-    """An ARP or neighbour discovery message at one place."""
-
-    at: int
-    host: str
-    interface: str
-    direction: str
-    question: Question
-    taken: Taken
 
 
 @dataclass(slots=True)
@@ -116,31 +49,77 @@ class Sorter:
         self._family, self._evidence, self._vxlan = family, evidence, evidence.tunnel_ports
         self.questions: list[Asked] = []
         self._found: dict[tuple[int, Key], list[Sighting]] = {}
+        #: Fragments that got lost, by what their datagram is known by and their offset.
+        self._lost: dict[tuple[Train, int], tuple[int, Key]] = {}
+        self._torn: set[tuple[int, Key]] = set()
 
     def sort(self, heard: Iterable[Heard], events: Iterable[RuleEvent]) -> list[Track]:
         """Return the packets of the trace in the order in which they began."""
-        self._sort_packets(sorted(heard, key=lambda each: (each.taken.time_ns, each.host, each.order)))
+        groups = _group(events)
+        decoded = [
+            (each, decode_frame(each.taken.data, each.taken.link, self._vxlan))
+            for each in sorted(heard, key=lambda each: (each.taken.time_ns, each.host, each.order))
+        ]
+        self._family.learn(
+            itertools.chain(
+                (group.decoded for group in groups),
+                (packet for _, packet in decoded if isinstance(packet, Decoded)),
+            )
+        )
+        dropped = {
+            (group.decoded.train, group.decoded.fragment)
+            for group in groups
+            if group.decoded.fragment and group.events[-1][1].verdict == "DROP"
+        }
+        self._sort_packets(decoded)
+        for key in list(self._found):
+            self._tell_lost(key, self._found[key], dropped)
         for key, found in self._found.items():
             self._found[key] = straighten(found, self._evidence)
         captured = {key: list(found) for key, found in self._found.items()}
-        for group in _group(events):
+        for group in groups:
             self._sort_group(group, captured)
         tracks = [track for (probe, key), found in self._found.items() for track in _attempts(probe, key, found)]
+        for track in tracks:
+            track.torn = (track.probe, track.key) in self._torn
         return sorted(tracks, key=lambda track: track.sightings[0].at)
 
-    def _sort_packets(self, heard: list[Heard]) -> None:
-        for each in heard:
+    def _sort_packets(self, decoded: list[tuple[Heard, Decoded | Question | None]]) -> None:
+        heads: dict[tuple[object, ...], Sighting] = {}
+        rest: list[tuple[Heard, Decoded]] = []
+        for each, packet in decoded:
             taken = each.taken
-            packet = decode_frame(taken.data, taken.link, self._vxlan)
             if isinstance(packet, Question):
                 asked = Asked(taken.time_ns, each.host, taken.interface, taken.direction, packet, taken)
                 self.questions.append(asked)
+            elif packet is not None and packet.fragment:
+                rest.append((each, packet))
             elif packet is not None and (found := self._family.find(packet)) is not None:
                 sighting = Sighting((taken.time_ns, each.order, 0), each.host, packet, taken)
                 self._found.setdefault(found, []).append(sighting)
+                if packet.more_fragments:
+                    heads[_train(each, packet)] = sighting
+        for each, packet in rest:
+            head = heads.get(_train(each, packet))
+            if head is not None:
+                head.pieces.append(Piece(each.order, each.taken, packet))
+
+    def _tell_lost(self, key: tuple[int, Key], found: list[Sighting], dropped: set[tuple[Train, int]]) -> None:
+        """Make packets of their own of the fragments that got lost on the way, while the first one went on."""
+        there = {piece.decoded.fragment for piece in found[-1].pieces}
+        for head in found:
+            for number, piece in enumerate(head.pieces, 2):
+                place = (piece.decoded.train, piece.decoded.fragment)
+                if place not in dropped and (found[-1].whole or place[1] in there):
+                    continue
+                name = Key(key[1].leg, f"{key[1].packet}, fragment {number}", (place[1],))
+                at = (piece.taken.time_ns, float(piece.order), 0)
+                self._found.setdefault((key[0], name), []).append(Sighting(at, head.host, piece.decoded, piece.taken))
+                self._lost[place] = (key[0], name)
+                self._torn.add(key)
 
     def _sort_group(self, group: _Group, captured: dict[tuple[int, Key], list[Sighting]]) -> None:
-        key = self._family.find(group.decoded)
+        key = self._lost.get((group.decoded.train, group.decoded.fragment)) or self._family.find(group.decoded)
         outer = None
         if key is None and is_error(group.decoded):
             key = _same_error(group, captured)
@@ -209,6 +188,11 @@ class Sorter:
         if group.first.oif and ports and not changed(exact) and changed(ports):
             return changed(ports)
         return exact or ports
+
+
+def _train(heard: Heard, packet: Decoded) -> tuple[object, ...]:
+    """Return what the fragments of one datagram have in common at one place."""
+    return (heard.host, heard.taken.interface, heard.taken.direction, packet.outer is None, *packet.train)
 
 
 def _group(events: Iterable[RuleEvent]) -> list[_Group]:

@@ -15,7 +15,7 @@ from netlab.kernel.read_rules import NFT_FAMILIES, TRACE_PREFIX
 
 if TYPE_CHECKING:
     from netlab.journey.evidence import Evidence
-    from netlab.journey.sightings import Sighting, Track
+    from netlab.journey.tracks import Sighting, Track
     from netlab.kernel.headers import Header
     from netlab.kernel.ruletrace import RuleEvent
 
@@ -207,6 +207,9 @@ class Walker:
                 verdict = "sent by the host into the bridge" if taken.direction == "out" else "up to the host"
             elif interface.master is not None:
                 verdict = "from the bridge" if taken.direction == "out" else f"to bridge {interface.master}"
+        if sighting.pieces:
+            sizes = [sighting.decoded.header.length, *(piece.decoded.header.length for piece in sighting.pieces)]
+            verdict += f" in {len(sizes)} fragments ({', '.join(map(str, sizes))} bytes)"
         return dataclasses.replace(
             step, kind=kind, interface=taken.interface, rule=rule, verdict=verdict, after=header, outer=outer
         )

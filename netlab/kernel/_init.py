@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING or __package__:
@@ -45,6 +46,7 @@ class Init:
     def __init__(self, label: str, *, privileged: bool) -> None:
         self.label = label
         self.privileged = privileged
+        self.began = time.monotonic_ns()
         self.hosts: dict[str, Host] = {}
         self.running: dict[int, tuple[str, int]] = {}
         # Each host takes a few descriptors, and a large lab more than the usual 1024.
@@ -333,7 +335,8 @@ class Init:
         if processes:
             for name, host in self.hosts.items():
                 hosts[name]["processes"] = [[pid, command_line(pid)] for pid in self.members(host)]
-        return {"label": self.label, "privileged": self.privileged, "hosts": hosts}, []
+        about = {"label": self.label, "privileged": self.privileged, "began": self.began}
+        return {**about, "hosts": hosts}, []
 
     def do_enter(self, _: list[int], name: str) -> Reply:
         """Reply with descriptors of all namespaces of a host, and their kinds (no user namespace if privileged)."""

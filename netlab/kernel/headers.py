@@ -83,8 +83,9 @@ class Decoded:
     """A packet taken apart as far as a trace needs it.
 
     ``seq``, ``ack``, ``flags`` are TCP's; ``icmp`` is (type, code) and ``identifier`` that of an echo; ``inner`` is
-    the packet whose head an ICMP error carries; ``ip_id``, ``fragment`` (offset in bytes) and ``dont_fragment`` are
-    IPv4's; ``size`` counts the bytes of the payload.
+    the packet whose head an ICMP error carries; ``ip_id`` and ``fragment`` (offset in bytes) are IPv4's, or those of an
+    IPv6 fragment header, ``dont_fragment`` IPv4's, ``label`` IPv6's flow label (RFC 6437); ``size`` counts the bytes of
+    the payload, of a UDP datagram that is in fragments those of all.
     """
 
     header: Header
@@ -102,6 +103,12 @@ class Decoded:
     fragment: int = 0
     more_fragments: bool = False
     dont_fragment: bool = False
+    label: int = 0
+
+    @property
+    def train(self) -> tuple[IPAddress, IPAddress, str, int]:
+        """Return what all fragments of one datagram have in common (RFC 791, RFC 8200)."""
+        return self.header.source, self.header.destination, self.header.protocol, self.ip_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +190,15 @@ def _decode_ip(
         addresses: tuple[IPAddress, IPAddress] = (IPv4Address(source), IPv4Address(destination))
         body, end = start + (data[start] & 15) * 4, start + length
     else:
-        payload_length, protocol, ttl, source, destination = struct.unpack_from("!4xHBB16s16s", data, start)
+        first, payload_length, protocol, ttl, source, destination = struct.unpack_from("!IHBB16s16s", data, start)
         addresses = (IPv6Address(source), IPv6Address(destination))
         length, body = payload_length + 40, start + 40
         end = start + length
-        base = {}
+        base = {"label": first & 0xFFFFF}
         while transport is None and protocol in _IPV6_EXTENSIONS:
             if protocol == _FRAGMENT_HEADER:
                 bits, ip_id = struct.unpack_from("!2xHI", data, body)
-                base = {"ip_id": ip_id, "fragment": bits & 0xFFF8, "more_fragments": bool(bits & 1)}
+                base |= {"ip_id": ip_id, "fragment": bits & 0xFFF8, "more_fragments": bool(bits & 1)}
             size = 8 if protocol == _FRAGMENT_HEADER else data[body + 1] * 8 + 8
             protocol, body = data[body], body + size
     rest = transport if transport is not None else data[body:end]
@@ -214,13 +221,15 @@ def _decode_transport(
         header = replace(header, source_port=source, destination_port=destination)
         return Decoded(header, data[start:], max(size - start, 0), seq, ack, flags, **base)
     if header.protocol == "udp":
-        source, destination = struct.unpack_from("!HH", data)
+        source, destination, length = struct.unpack_from("!HHH", data.ljust(6, b"\0"))
         header = replace(header, source_port=source, destination_port=destination)
         if vxlan is not None and destination in vxlan:
             vni = int.from_bytes(data[12:15], "big")
             inside = decode_frame(data[16:], ETHERNET, vxlan)
             if isinstance(inside, Decoded):
                 return replace(inside, outer=Outer(header, vni, base.get("ip_id", 0)))
+        # Of a datagram in fragments only its own head says how long it is.
+        size = length if base.get("more_fragments") else size
         return Decoded(header, data[8:], max(size - 8, 0), **base)
     if header.protocol not in {"icmp", "icmpv6"}:
         return Decoded(header, data, size, **base)

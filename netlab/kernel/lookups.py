@@ -77,8 +77,8 @@ def find_connection(sock: _socket.socket, header: Header, *, identifier: int = 0
 
     ``identifier`` is that of an ICMP echo. The socket is a plain netfilter one of the host.
     """
-    if header.protocol not in _PROTOCOLS:
-        return None
+    if header.protocol not in _PROTOCOLS or (header.source_port is None and header.protocol not in _ECHO):
+        return None  # a later fragment has no ports
     family = links.AF_INET if header.source.version == 4 else links.AF_INET6
     first = 1 if family == links.AF_INET else 3
     addresses = nf.nested(
