@@ -31,13 +31,17 @@ _HOW_TO_START = 'Make one in Python, and keep it open:  from netlab import Lab; 
 
 @dataclass(frozen=True, slots=True)
 class RunningLab:
-    """A lab that runs now in some process of this machine, with its hosts as it told them."""
+    """A lab that runs now in some process of this machine, with its hosts as it told them.
+
+    ``began`` is when it was made, in nanoseconds of the monotonic clock (clock_gettime(2)).
+    """
 
     label: str
     pid: int
     ident: str
     hosts: dict[str, dict[str, Any]]
     privileged: bool = False
+    began: int = 0
 
     @property
     def address(self) -> str:
@@ -68,19 +72,24 @@ def running_labs(*, processes: bool = False) -> tuple[list[RunningLab], list[Run
         except (ClosedError, OSError):
             others.append(RunningLab(label, int(pid), ident, {}))
         else:
-            ours.append(RunningLab(label, int(pid), ident, reply["hosts"], reply["privileged"]))
+            began = reply.get("began", 0)  # a lab that was made before netlab was updated does not tell
+            ours.append(RunningLab(label, int(pid), ident, reply["hosts"], reply["privileged"], began))
     return ours, others
 
 
 def find_host(name: str, ours: list[RunningLab], others: list[RunningLab]) -> tuple[RunningLab, str]:
-    """Return the lab and the host that ``HOST`` or ``LAB/HOST`` names; raises NotFoundError with what there is."""
+    """Return the lab and the host that ``HOST`` or ``LAB/HOST`` names; raises NotFoundError with what there is.
+
+    Of labs that one process made under one name the newest is meant, as with ``%host``: a cell was run again.
+    """
     wanted, _, host = name.rpartition("/")
     if not ours and not others:
         raise NotFoundError(_no_lab())
     labs = [lab for lab in ours if not wanted or lab.answers_to(wanted)]
     if not labs:
         raise NotFoundError(_no_such_lab(wanted, ours, others))
-    found = [lab for lab in labs if host in lab.hosts]
+    newest = {(lab.pid, lab.label): lab for lab in sorted(labs, key=lambda lab: lab.began) if host in lab.hosts}
+    found = list(newest.values())
     if len(found) == 1:
         return found[0], host
     if not found:
@@ -130,8 +139,10 @@ def _owner(pid: int) -> str:
 
 def host_names(labs: list[RunningLab]) -> list[str]:
     """Return how each host can be named: ``HOST`` where that is enough, and ``LAB/HOST``."""
-    bare = [host for lab in labs for host in lab.hosts]
-    full = [f"{lab.label}/{host}" for lab in labs for host in lab.hosts]
+    # Labs that one process made under one name count as one: see `find_host`.
+    known = list(dict.fromkeys((lab.pid, lab.label, host) for lab in labs for host in lab.hosts))
+    bare = [host for _, _, host in known]
+    full = [f"{label}/{host}" for _, label, host in known]
     return [name for names in (bare, full) for name in dict.fromkeys(names) if names.count(name) == 1]
 
 

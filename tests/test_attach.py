@@ -18,6 +18,7 @@ import pytest
 
 import netlab
 from netlab import Lab
+from netlab.attach import host_names, running_labs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -291,15 +292,36 @@ def test_what_is_not_there_is_answered_with_what_is(lab: Lab, tmp_path: Path) ->
     assert "There is no lab 'no-such-lab'. Your running labs: " in call(tmp_path, "shell", "no-such-lab/red").stderr
 
 
+HOLD = "import sys; from netlab import Lab; lab = Lab(sys.argv[1]); lab.add_host('red'); print('made'); input()"
+
+
 def test_two_labs_with_one_host_name_are_told_apart(lab: Lab, tmp_path: Path) -> None:
     """An ambiguous name is refused with names that are not; each of them works."""
-    with Lab(lab.name) as twin:
-        twin.add_host("red")
+    argv = [sys.executable, "-u", "-c", HOLD, lab.name]
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | environment(tmp_path), text=True
+    ) as twin:
+        assert twin.stdout is not None
+        assert twin.stdin is not None
+        assert twin.stdout.readline() == "made\n"
         result = call(tmp_path, "shell", f"{lab.name}/red")
         choices = re.findall(r"(\w+/red) \(of process", result.stderr)
         assert (result.returncode, len(choices)) == (1, 2)
         neighbours = [call(tmp_path, "shell", choice, "ip", "netns", "list").stdout.split() for choice in choices]
+        twin.stdin.close()
     assert sorted("blue" in names for names in neighbours) == [False, True]
+
+
+def test_a_cell_that_was_run_again_leaves_no_doubt(lab: Lab, tmp_path: Path) -> None:
+    """Of labs that one process made under one name the newest with that host is meant, and the older has its id."""
+    (old,) = (one for one in running_labs()[0] if one.label == lab.name)
+    command = ("ip", "netns", "list")
+    with Lab(lab.name) as twin:
+        assert "blue" in call(tmp_path, "shell", f"{lab.name}/red", *command).stdout, "the new one has no red yet"
+        twin.add_host("red")
+        assert call(tmp_path, "shell", f"{lab.name}/red", *command).stdout.split() == ["red"]
+        assert "blue" in call(tmp_path, "shell", f"{old.ident}/red", *command).stdout
+        assert f"{lab.name}/red" in host_names(running_labs()[0])
 
 
 def test_another_user_is_refused(lab: Lab, tmp_path: Path) -> None:
