@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import threading
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import traitlets
@@ -18,6 +17,7 @@ from netlab.view.details import details
 from netlab.view.drawing import Drawing, draw
 from netlab.view.folding import fold
 from netlab.view.notebook import Weak, in_kernel
+from netlab.view.png import save_picture
 from netlab.view.scene import to_scene
 from netlab.view.slots import Slots
 from netlab.view.still import Still
@@ -26,6 +26,7 @@ from netlab.view.widget import Shown, script, style
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from netlab.kernel.values import Snapshot
     from netlab.view.nouns import Scene
@@ -229,15 +230,12 @@ class Diagram(Shown):
             )
         return static(drawing, self.key, closed=self.closed)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the picture to a file, whose name ends in ``.svg``; return its path."""
-        target = Path(path)
-        if target.suffix.lower() != ".svg":
-            raise InvalidInputError(
-                f"A diagram is saved as .svg; {target.name!r} is not. A PNG is made by Shift and a click on `save`."
-            )
-        target.write_text(self.to_svg(), "utf-8")
-        return target
+    def save(self, path: str | Path, *, dark: bool = False) -> Path:
+        """Write the picture to a file, whose name ends in ``.svg`` or ``.png``; return its path.
+
+        An SVG follows the reader's light or dark preference on its own; of a PNG ``dark`` says which it is.
+        """
+        return save_picture(self.to_svg(), path, dark=dark)
 
 
 def _cell() -> str:

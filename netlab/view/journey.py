@@ -19,6 +19,7 @@ from netlab.view.measure import fit, text_width
 from netlab.view.nesting import MOST_NODES, pods_of
 from netlab.view.notebook import in_kernel
 from netlab.view.places import Places
+from netlab.view.png import save_picture
 from netlab.view.ribbon import bars, draw_ribbon, height
 from netlab.view.route import trail
 from netlab.view.scene import to_scene
@@ -28,6 +29,8 @@ from netlab.view.waymarks import paint
 from netlab.view.widget import Shown, script, style
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from netlab.journey.values import Journey, Step
     from netlab.kernel.values import Snapshot
     from netlab.view.drawing import Drawing
@@ -72,6 +75,10 @@ class JourneyView(Shown):
             rows=_rows(journey, hops),
             end={"ok": journey.drop is None, "text": outcome(journey)},
         )
+
+    def save(self, path: str | Path, *, dark: bool = False) -> Path:
+        """Write picture, ribbon and table to a file, whose name ends in ``.svg`` or ``.png``; return its path."""
+        return save_picture(to_svg(self._journey, "static", self.key), path, dark=dark)
 
     def _ipython_display_(self, **_: Any) -> None:
         words = str(self._journey)
