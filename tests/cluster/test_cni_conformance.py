@@ -7,11 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from netlab import InvalidInputError
 from netlab.kubernetes.cni.conformance import examine
 
 pytestmark = pytest.mark.kernel
 
 BRIDGE = Path("/usr/lib/cni/bridge")
+#: What Debian's plugins, version 1.1.1, are known to break.
+KNOWN = {
+    "A missing CNI_COMMAND is refused with code 4",
+    "An error repeats the cniVersion of the configuration",
+}
+#: A chained plugin that keeps the interfaces of prevResult, and nothing else of it.
+GREEDY = """#!{python}
+import json, os, subprocess, sys
+config = json.load(sys.stdin)
+command, space = os.environ["CNI_COMMAND"], os.path.basename(os.environ.get("CNI_NETNS", ""))
+if command == "VERSION":
+    print(json.dumps({{"cniVersion": "1.0.0", "supportedVersions": ["1.0.0"]}}))
+elif command == "ADD":
+    print(json.dumps({{"cniVersion": "1.0.0", "interfaces": config["prevResult"]["interfaces"]}}))
+elif command == "DEL":
+    subprocess.run(["ip", "-n", space, "link", "del", os.environ["CNI_IFNAME"]])
+"""
 #: A plugin as a learner might write it first: it adds and deletes, and checks nothing.
 NAIVE = """#!{python}
 import json, os, subprocess, sys
@@ -35,14 +53,10 @@ def test_the_reference_plugin_keeps_nearly_all_rules() -> None:
     """Debian's bridge, version 1.1.1: it takes a missing command for a question, and its errors have no version."""
     if not BRIDGE.exists():
         pytest.skip("the package containernetworking-plugins is not installed")
-    verdicts = list(examine(BRIDGE))
+    verdicts = [verdict for verdict in examine(BRIDGE) if verdict.applies]
     assert len(verdicts) >= 40
     assert all(verdict.section for verdict in verdicts)
-    broken = {verdict.rule for verdict in verdicts if verdict.passed is False}
-    assert broken <= {
-        "A missing CNI_COMMAND is refused with code 4",
-        "An error repeats the cniVersion of the configuration",
-    }
+    assert {verdict.rule for verdict in verdicts if verdict.passed is False} <= KNOWN
 
 
 def test_a_naive_plugin_is_told_what_it_breaks(tmp_path: Path) -> None:
@@ -77,3 +91,37 @@ def test_a_plugin_that_cannot_run_breaks_everything(tmp_path: Path) -> None:
     verdicts = list(examine(plugin))
     assert not verdicts[0].passed
     assert not any(verdict.passed for verdict in verdicts if verdict.section.endswith(("VERSION", "ADD", "DEL")))
+
+
+@pytest.mark.parametrize("name", ["tuning", "firewall", "bandwidth"])
+def test_a_chained_plugin_gets_the_checks_that_apply(name: str) -> None:
+    """It is given what another plugin made, has to pass it on, and must not take it away; the rest is named."""
+    if not (BRIDGE.parent / name).exists():
+        pytest.skip("the package containernetworking-plugins is not installed")
+    verdicts = list(examine(BRIDGE.parent / name))
+    made = [verdict for verdict in verdicts if verdict.applies]
+    assert len(made) >= 35
+    assert {verdict.rule for verdict in made if verdict.passed is False} <= KNOWN
+    found = {verdict.rule: verdict.passed for verdict in verdicts}
+    assert found["The result passes on the addresses of prevResult"]
+    assert found["DEL leaves the interface alone, which another plugin made"]
+    apart = {verdict.rule: verdict.words for verdict in verdicts if not verdict.applies}
+    assert apart["ADD makes the interface CNI_IFNAME inside the namespace CNI_NETNS"] == "it makes no interface"
+
+
+def test_a_chained_plugin_that_drops_what_it_was_given_is_told(tmp_path: Path) -> None:
+    """It forgets the addresses, and takes the interface away in the end."""
+    plugin = tmp_path / "greedy"
+    plugin.write_text(GREEDY.format(python=sys.executable))
+    plugin.chmod(0o755)
+    found = {verdict.rule: verdict.passed for verdict in examine(plugin, kind="chained")}
+    assert found["The result passes on the interfaces of prevResult"]
+    assert found["The result passes on the addresses of prevResult"] is False
+    assert found["DEL leaves the interface alone, which another plugin made"] is False
+    assert found["ADD without prevResult does no harm: it succeeds, or is refused by an error in JSON"] is False
+
+
+def test_plugins_that_connect_no_pod_are_refused() -> None:
+    """These rules would find fault where there is none."""
+    with pytest.raises(InvalidInputError, match="host-local gives addresses"):
+        list(examine(BRIDGE.parent / "host-local"))

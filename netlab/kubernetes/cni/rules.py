@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 from netlab.kubernetes.cni.conformance import (
+    CHAINED,
+    INTERFACE,
     SECTION_ADD,
     SECTION_ERROR,
     SECTION_PARAMETERS,
@@ -28,11 +30,11 @@ CHECKS: list[Check] = []
 NOWHERE = "/run/netns/is-not-there"
 
 
-def rule(section: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
-    """Add a check to the list."""
+def rule(section: str, *kinds: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
+    """Add a check to the list; ``kinds`` of plugins that it is for, all of them where none is said."""
 
     def add(check: Callable[[Bench], None]) -> Callable[[Bench], None]:
-        CHECKS.append((section, check))
+        CHECKS.append((section, check, frozenset(kinds or (INTERFACE, CHAINED))))
         return check
 
     return add
@@ -179,7 +181,7 @@ def error_has_a_version(bench: Bench) -> None:
     expect(error.get("cniVersion") == bench.version, f"cniVersion is {error.get('cniVersion')!r}")
 
 
-@rule(SECTION_ADD)
+@rule(SECTION_ADD, INTERFACE)
 def add_without_namespace(bench: Bench) -> None:
     """ADD to a namespace that is not there is refused, and leaves nothing in the node."""
     before = names(bench.node)

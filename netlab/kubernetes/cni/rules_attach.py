@@ -8,9 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netlab.kubernetes.cni.conformance import (
+    CHAINED,
+    INTERFACE,
     SECTION_ADD,
     SECTION_CHECK,
     SECTION_DEL,
+    SECTION_ERROR,
     SECTION_GC,
     SECTION_RESULT,
     SECTION_STATUS,
@@ -31,11 +34,12 @@ __all__ = ["CHECKS"]
 @rule(SECTION_ADD)
 def add_succeeds(bench: Bench) -> None:
     """ADD succeeds, and prints one JSON object and nothing else."""
+    bench.ensure_previous()
     bench.results["before"] = names(bench.node)
     bench.results["ADD"] = read_object(bench.succeed("ADD").stdout)
 
 
-@rule(SECTION_ADD)
+@rule(SECTION_ADD, INTERFACE)
 def add_makes_the_interface(bench: Bench) -> None:
     """ADD makes the interface CNI_IFNAME inside the namespace CNI_NETNS."""
     bench.added()
@@ -72,7 +76,9 @@ def result_interface(bench: Bench) -> None:
 def result_mac(bench: Bench) -> None:
     """The MAC address in the result is the interface's."""
     mac = _own(bench).get("mac")
-    expect(not mac or mac == bench.interface().mac, f"it says {mac}, and the kernel {bench.interface().mac}")
+    interface = bench.interface()
+    expect(interface, "there is no eth0 in the namespace")
+    expect(not mac or mac == interface.mac, f"it says {mac}, and the kernel {interface.mac}")
 
 
 @rule(SECTION_RESULT)
@@ -93,7 +99,7 @@ def result_indices(bench: Bench) -> None:
         expect("/" in str(each.get("address")), f"address is {each.get('address')!r}")
 
 
-@rule(SECTION_RESULT)
+@rule(SECTION_RESULT, INTERFACE)
 def result_routes(bench: Bench) -> None:
     """The routes in the result are in the namespace."""
     wanted = {each.get("dst") for each in bench.added().get("routes") or ()}
@@ -101,21 +107,55 @@ def result_routes(bench: Bench) -> None:
     expect(wanted <= found, f"these are not: {', '.join(sorted(map(str, wanted - found)))}")
 
 
-@rule(SECTION_ADD)
+def _passed_on(bench: Bench, field: str, key: str) -> None:
+    before = {str(each.get(key)) for each in (bench.previous or {}).get(field) or ()}
+    after = {str(each.get(key)) for each in bench.added().get(field) or ()}
+    expect(before <= after, f"these are missing in {field}: {', '.join(sorted(before - after))}")
+
+
+@rule(SECTION_ADD, CHAINED)
+def passes_on_interfaces(bench: Bench) -> None:
+    """The result passes on the interfaces of prevResult."""
+    _passed_on(bench, "interfaces", "name")
+
+
+@rule(SECTION_ADD, CHAINED)
+def passes_on_addresses(bench: Bench) -> None:
+    """The result passes on the addresses of prevResult."""
+    _passed_on(bench, "ips", "address")
+
+
+@rule(SECTION_ADD, CHAINED)
+def passes_on_routes(bench: Bench) -> None:
+    """The result passes on the routes of prevResult."""
+    _passed_on(bench, "routes", "dst")
+
+
+@rule(SECTION_ERROR, CHAINED)
+def add_without_a_chain(bench: Bench) -> None:
+    """ADD without prevResult does no harm: it succeeds, or is refused by an error in JSON."""
+    result = bench.call("ADD", {"prevResult": None}, CNI_CONTAINERID="container-0")
+    answer = read_object(result.stdout)
+    expect(result.ok or isinstance(answer.get("code"), int), f"code is {answer.get('code')!r}")
+    if result.ok:
+        bench.call("DEL", CNI_CONTAINERID="container-0")
+
+
+@rule(SECTION_ADD, INTERFACE)
 def add_again(bench: Bench) -> None:
     """A second ADD of the same container and interface is refused."""
     bench.added()
     bench.refuse("ADD")
 
 
-@rule(SECTION_ADD)
+@rule(SECTION_ADD, INTERFACE)
 def add_again_changes_nothing(bench: Bench) -> None:
     """The refused ADD leaves the first attachment as it was."""
     bench.added()
     expect(bench.interface() and bench.interface().up, "eth0 is gone, or down")
 
 
-@rule(SECTION_ADD)
+@rule(SECTION_ADD, INTERFACE)
 def add_another_interface(bench: Bench) -> None:
     """The same container may be attached once more by another interface."""
     bench.added()
@@ -146,7 +186,7 @@ def check_needs_the_result(bench: Bench) -> None:
     bench.refuse("CHECK")
 
 
-@rule(SECTION_CHECK)
+@rule(SECTION_CHECK, INTERFACE)
 def check_sees_a_missing_interface(bench: Bench) -> None:
     """CHECK is refused when the interface is not there."""
     result = {**bench.added()}
@@ -159,7 +199,7 @@ def check_sees_a_missing_interface(bench: Bench) -> None:
         bench.pod.set_link("eth0", up=True)
 
 
-@rule(SECTION_CHECK)
+@rule(SECTION_CHECK, INTERFACE)
 def check_sees_a_missing_address(bench: Bench) -> None:
     """CHECK is refused when an address of the result is not on the interface."""
     addresses = [each["address"] for each in bench.added().get("ips") or ()]
@@ -204,15 +244,23 @@ def _needs_1_1(bench: Bench) -> None:
 def del_succeeds(bench: Bench) -> None:
     """DEL succeeds, and prints nothing."""
     result = bench.succeed("DEL", {"prevResult": bench.added()})
-    bench.succeed("DEL", CNI_IFNAME="eth1")
+    if bench.previous is None:
+        bench.succeed("DEL", CNI_IFNAME="eth1")
     expect(not result.stdout.strip(), f"it printed {result.stdout.strip()[:80]}")
 
 
-@rule(SECTION_DEL)
+@rule(SECTION_DEL, INTERFACE)
 def del_removes(bench: Bench) -> None:
     """DEL removes the interface."""
     bench.added()
     expect(not bench.interface(), "eth0 is still there")
+
+
+@rule(SECTION_DEL, CHAINED)
+def del_leaves_the_others(bench: Bench) -> None:
+    """DEL leaves the interface alone, which another plugin made."""
+    bench.added()
+    expect(bench.interface() and bench.interface().up, "eth0 is gone, or down")
 
 
 @rule(SECTION_DEL)
@@ -241,7 +289,7 @@ def del_with_empty_namespace(bench: Bench) -> None:
     bench.succeed("DEL", CNI_NETNS="")
 
 
-@rule(SECTION_DEL)
+@rule(SECTION_DEL, INTERFACE)
 def del_gives_back(bench: Bench) -> None:
     """After DEL the container can be attached again."""
     bench.added()
