@@ -1,7 +1,7 @@
 """The course as a static site, for those who read it on a phone, on paper, or without Python.
 
-Each chapter is run, untouched, as a reader finds it; the solutions stand folded behind the exercises. nbconvert makes the
-pages, from a template of ours. They need nothing from the network.
+Each chapter is run, untouched, as a reader finds it; the solutions stand folded behind the exercises. nbconvert makes
+the pages, from a template of ours. They need nothing from the network.
 """
 
 from __future__ import annotations

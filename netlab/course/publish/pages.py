@@ -25,6 +25,13 @@ _LINK = re.compile(r"(?P<image>!?)\[(?P<words>[^\]]*)\]\((?P<target>[^)\s#]+)(?P
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 #: What a page can show of an output, the best first: no scripts, and no widgets, which need Python.
 _SHOWN = ["text/html", "image/svg+xml", "image/png", "text/markdown", "text/plain"]
+_ANCHOR = re.compile(r'<a class="anchor-link"[^>]*>.*?</a>')
+#: What is wider than a phone is moved sideways by itself, by keyboard too.
+_SCROLLED = {
+    "<table": '<div class="scroll" role="group" aria-label="Table" tabindex="0"><table',
+    "</table>": "</table></div>",
+    "<pre>": '<pre tabindex="0">',
+}
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -70,9 +77,10 @@ class Pages:
             "output_files_dir": _PICTURES,
             "site": {**facts, "style": _STYLE, "index": _INDEX, "solution": SOLUTION},
         }
-        page, resources = self._exporter.from_notebook_node(notebook, resources=resources)
+        made: tuple[str, Any] = self._exporter.from_notebook_node(notebook, resources=resources)
+        page, more = made
         self._files[name] = page.encode()
-        self._files |= resources.get("outputs", {})
+        self._files.update(more.get("outputs", {}))
 
     def _relink(self, found: re.Match[str]) -> str:
         """Lead a link to the page or the file in the site; one that would lead out of it becomes plain words."""
@@ -94,17 +102,27 @@ def _is_widget_alone(output: Any) -> bool:
     return _WIDGET in data and not set(data) & set(_SHOWN[:-1])
 
 
+def _tidy(html: str) -> str:
+    """Let wide parts of a text scroll, and keep the places that links lead to, without signs of their own."""
+    html = _ANCHOR.sub("", html)
+    for old, new in _SCROLLED.items():
+        html = html.replace(old, new)
+    return html
+
+
 def _exporter() -> HTMLExporter:
     config = Config()
     config.NbConvertBase.display_data_priority = _SHOWN
     config.ExtractOutputPreprocessor.enabled = True
     config.ExtractOutputPreprocessor.extract_output_types = {"image/svg+xml", "image/png"}
+    config.HTMLExporter.preprocessors = ["nbconvert.preprocessors.coalescestreams.CoalesceStreamsPreprocessor"]
     config.HighlightMagicsPreprocessor.languages = {"%%host": "bash"}
-    return HTMLExporter(
+    exporter: HTMLExporter = HTMLExporter(  # type: ignore[no-untyped-call]
         config=config,
         extra_template_basedirs=[str(_HERE / "templates")],
         template_name="site",
-        exclude_anchor_links=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
+    exporter.register_filter("tidy", _tidy)  # type: ignore[no-untyped-call]
+    return exporter

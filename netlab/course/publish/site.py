@@ -23,8 +23,8 @@ class Site:
             raise InvalidInputError(f"{folder} is a file. Name a folder for the site, or one that is still to be made.")
         if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARKER).is_file() and not force:
             raise InvalidInputError(
-                f"{folder} holds files that netlab did not write. Choose another folder; or add --force: then pages are "
-                "written over files of the same name, and all other files stay."
+                f"{folder} holds files that netlab did not write. Choose another folder; or add --force: then pages "
+                "are written over files of the same name, and all other files stay."
             )
 
     def write(self, files: dict[str, bytes]) -> None:
@@ -44,9 +44,9 @@ class Site:
         """Return the files that the site of before consists of, by their path."""
         try:
             listed = json.loads((self.folder / _MARKER).read_text(encoding="utf-8"))["files"]
+            return {name for name in listed if self._is_inside(name)}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return set()
-        return {name for name in listed if self._is_inside(name)}
+            return set()  # it is not the list that we wrote, so nothing here is known to be ours
 
     def _is_inside(self, name: str) -> bool:
         """Tell whether a listed path is in the folder: a list that somebody changed must lead nowhere else."""
