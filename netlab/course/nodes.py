@@ -1,7 +1,8 @@
-"""A small cluster as a scene: nodes on a switch, a pod on each, and no way between the pods yet."""
+"""A small cluster as a scene: nodes on a switch or around a router, a pod on each, and no way between pods yet."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from netlab.host import Host
 
 #: Seconds: a pod that answers does so at once.
-_PATIENCE = 0.4
+_PATIENCE = 0.5
 _BRIDGE = "br0"
 _Choice = TypeVar("_Choice", IPv4Address, IPv4Network)
 
@@ -30,9 +31,25 @@ def add_switch(scene: Scene) -> None:
     scene.values |= {"pods_net": str(pods), "hosts_net": str(hosts)}
 
 
+def add_underlay(scene: Scene, mtu: int = 1500) -> None:
+    """Build another underlay: a router that knows the hosts and no pods; each host has a network of its own."""
+    (underlay,) = scene.add_hosts("underlay", names=["underlay"])
+    underlay.sysctl["net.ipv4.ip_forward"] = 1
+    pods = IPv4Network((10 << 24 | scene.random.randrange(130, 250) << 16, 16))
+    scene.values |= {"pods_net": str(pods), "underlay_mtu": str(mtu)}
+
+
 def plug_in(scene: Scene, role: str, name: str) -> Host:
-    """Add a host on the switch, with an address in the range of the hosts: the value ``ROLE_ip``."""
+    """Add a host on the underlay, with an address in the range of the hosts: the value ``ROLE_ip``."""
     (host,) = scene.add_hosts(role, names=[name])
+    if "underlay" in scene.roles:
+        network = _unused(scene, list(IPv4Network("192.168.0.0/16").subnets(new_prefix=24))[10:250])
+        address, gateway = network[scene.random.randrange(11, 200)], network[1]
+        scene.values |= {f"{role}_net": str(network), f"{role}_ip": str(address)}
+        ends, mtu = (f"{address}/24", f"{gateway}/24"), int(scene.values["underlay_mtu"])
+        scene.lab.connect(host, scene.host("underlay"), *ends, names=("eth0", host.name), mtu=mtu)
+        host.add_route("default", via=str(gateway))
+        return host
     address = _unused(scene, list(IPv4Network(scene.values["hosts_net"]))[11:200])
     switch = scene.host("switch")
     scene.lab.connect(host, switch, f"{address}/24", names=("eth0", host.name))
@@ -42,7 +59,7 @@ def plug_in(scene: Scene, role: str, name: str) -> Host:
 
 
 def add_node(scene: Scene, letter: str, *, bare: bool = False) -> None:
-    """Add ``node_a`` on the switch with ``pod_a`` behind it; a ``bare`` one has no range, and its pod no address.
+    """Add ``node_a`` on the underlay with ``pod_a`` behind it; a ``bare`` one has no range, and its pod no address.
 
     Both have the same word in their names. The values are ``node_a_ip``, ``range_a``, ``gateway_a`` (the node's
     address in that range) and ``pod_a_ip``.
@@ -84,29 +101,35 @@ def told(letters: Iterable[str]) -> str:
 def check_pairs(scene: Scene, letters: str, *, explain: bool = True) -> Verdict:
     """See that each pod reaches each other one, straight from node to node, and is seen by its own address."""
     values = scene.values
-    for one, other in permutations(letters, 2):
-        verdict = check_pair(scene, one, other, explain=explain)
+    pairs = list(permutations(letters, 2))
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        answers = list(pool.map(lambda pair: _call(scene, *pair), pairs))
+    for (one, other), answer in zip(pairs, answers, strict=True):
+        verdict = _judge(scene, (one, other), answer, explain=explain)
         if not verdict.passed:
             return verdict
     for one, other in combinations(letters, 2):
-        way = (f"node_{one}", "switch", f"node_{other}", f"pod_{other}")
+        way = _way(scene, one, other)
         verdict = follow(scene, f"pod_{one}", f"{values[f'pod_{other}_ip']}:80", by=way, explain=explain)
         if not verdict.passed:
             return verdict
     return passed("each pod reaches each other one straight from node to node, and is seen by its own address")
 
 
-def check_pair(scene: Scene, one: str, other: str, *, explain: bool = True) -> Verdict:
-    """See that a pod gets an answer from another one, which sees the caller's own address."""
+def _call(scene: Scene, one: str, other: str) -> dict[str, object] | None:
+    return ask(scene, f"pod_{one}", scene.values[f"pod_{other}_ip"], 80, patience=_PATIENCE)
+
+
+def _judge(scene: Scene, pair: tuple[str, str], answer: dict[str, object] | None, *, explain: bool) -> Verdict:
+    """Return the verdict on what a pod got from another one; where that is nothing, on the way of one more packet."""
     values = scene.values
-    client, server = f"pod_{one}", f"pod_{other}"
-    answer = ask(scene, client, values[f"{server}_ip"], 80, patience=_PATIENCE)
+    client, server = (f"pod_{letter}" for letter in pair)
     if answer is None:
-        way = (f"node_{one}", "switch", f"node_{other}", server)
+        way = _way(scene, *pair)
         verdict = follow(scene, client, f"{values[f'{server}_ip']}:80", by=way, explain=explain)
         if not verdict.passed:
             return verdict
-        answer = ask(scene, client, values[f"{server}_ip"], 80, patience=_PATIENCE) or {}
+        answer = _call(scene, *pair) or {}
     if answer.get("client_address") != values[f"{client}_ip"]:
         seen = answer.get("client_address")
         return failed(
@@ -115,6 +138,11 @@ def check_pair(scene: Scene, one: str, other: str, *, explain: bool = True) -> V
             f"who has the address {seen}, and what rewrites the source of packets there?",
         )
     return passed(f"{values[server]} answers {values[client]}, and sees its own address")
+
+
+def _way(scene: Scene, one: str, other: str) -> tuple[str, ...]:
+    """Return the roles that a packet from pod to pod passes."""
+    return (f"node_{one}", "underlay" if "underlay" in scene.roles else "switch", f"node_{other}", f"pod_{other}")
 
 
 def lacks_way(one: str, other: str) -> Hint:
