@@ -125,6 +125,12 @@ class Identity:
         same = packet.header.protocol == self.protocol and packet.size == self.size
         return same and not packet.fragment and packet.payload.startswith(self.token)
 
+    def begins(self, packet: Decoded) -> bool:
+        """Tell whether a packet of the right addresses and ports may be the first one of this request."""
+        if self.protocol == "tcp":
+            return packet.header.protocol == "tcp" and "S" in packet.flags and "A" not in packet.flags
+        return self.may_be(packet)
+
     def _classify_echo(self, packet: Decoded) -> Key | None:
         if packet.icmp is None or not packet.payload.startswith(self.token):
             return None
@@ -156,6 +162,8 @@ class Family:
         """Choose random tokens: nobody else in the lab has them."""
         self.protocol, self.version = protocol, version
         self._given = payload is not None
+        #: Whether the kernel chose the connections' first sequence numbers, so that all packets may be ours at first.
+        self.unchosen = False
         self.payloads: list[bytes] = []
         self.probes: list[Identity] = []
         if protocol == "tcp":
@@ -181,19 +189,24 @@ class Family:
             self.payloads.append(payload)
             self.probes.append(Identity("tcp", first.to_bytes(4, "big"), len(payload), first=first))
 
+    def leave_unchosen(self) -> None:
+        """Have all TCP packets kept and reported: only afterwards is it known which ones are ours."""
+        self.unchosen, self.prefix = True, b""
+
     def learn(self, packets: Iterable[Decoded]) -> None:
         """Find out by what the requests are known, from all packets in the order in which they were met.
 
         A payload that the reader has chosen may be that of others too, and of an earlier trace. The datagram that left
-        from our own socket's address and port tells which mark is ours. ``flows`` hold those, and nothing else yet.
+        from our own socket's address and port tells which mark is ours; ``flows`` hold those, and nothing else yet.
+        Where we could not choose a connection's first sequence number, its SYN tells that in the same way.
         """
-        if self.protocol != "udp" or not self._given:
+        if not (self.unchosen or (self.protocol == "udp" and self._given)):
             return
         waiting = [probe for probe in self.probes if probe.flows]
         for packet in packets:
             for probe in waiting:
-                if packet.header.flow in probe.flows and probe.may_be(packet):
-                    probe.mark = mark_of(packet)
+                if packet.header.flow in probe.flows and probe.begins(packet):
+                    probe.mark, probe.first = mark_of(packet), packet.seq
                     waiting.remove(probe)
                     break
 

@@ -103,11 +103,10 @@ class Prober:
             # Errors that ICMP brings reach an unconnected socket only when it asks for them (ip(7)).
             sock.setsockopt(level, option, 1)
         else:
-            # Whoever may do this is root in the host's user namespace; the kernel then keeps the number (tcp(7)).
-            sock.setsockopt(_socket.IPPROTO_TCP, _REPAIR, 1)
-            sock.setsockopt(_socket.IPPROTO_TCP, _REPAIR_QUEUE, _SEND_QUEUE)
-            sock.setsockopt(_socket.IPPROTO_TCP, _QUEUE_SEQ, struct.pack("=I", probe.first))
-            sock.setsockopt(_socket.IPPROTO_TCP, _REPAIR, 0)
+            try:
+                choose_sequence(sock, probe.first)
+            except OSError:  # no CAP_NET_ADMIN over the host, or a kernel without TCP_REPAIR
+                self.chosen = False
         if target.source is not None:
             try:
                 sock.bind((str(target.source), 0))
@@ -132,8 +131,10 @@ class Prober:
         return outcome
 
     def _talk(self, sock: _socket.socket, probe: Identity, payload: bytes, deadline: float, outcome: Outcome) -> None:
-        number = sock.connect_ex((str(self._target.address), self._target.port))
-        outcome.local = sock.getsockname()[:2]
+        remote = (self._target.address, self._target.port)
+        number = sock.connect_ex((str(remote[0]), remote[1]))
+        outcome.local = (sock.getsockname()[0], sock.getsockname()[1])
+        probe.flows.add((type(remote[0])(outcome.local[0].partition("%")[0]), outcome.local[1], *remote))
         if number == errno.EINPROGRESS:
             _wait(sock, select.POLLOUT, deadline)
             number = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
@@ -143,10 +144,6 @@ class Prober:
             outcome.connected = True
             if not payload:
                 return
-        else:
-            remote = (self._target.address, self._target.port)
-            own = type(self._target.address)(outcome.local[0]) if outcome.local else self._target.address
-            probe.flows.add((own, outcome.local[1] if outcome.local else 0, *remote))
         sock.send(payload)
         _wait(sock, select.POLLIN, deadline)
         outcome.reply = sock.recv(_LARGEST)
@@ -166,6 +163,17 @@ class Prober:
             if body[:1] in {b"\0", b"\x81"} and body[8:].startswith(probe.token):
                 outcome.reply = body[8:]
                 return
+
+
+def choose_sequence(sock: _socket.socket, first: int) -> None:
+    """Give a TCP connection its first sequence number; whoever may do this is root in the host's user namespace.
+
+    Raises OSError where this is not so.
+    """
+    sock.setsockopt(_socket.IPPROTO_TCP, _REPAIR, 1)
+    sock.setsockopt(_socket.IPPROTO_TCP, _REPAIR_QUEUE, _SEND_QUEUE)
+    sock.setsockopt(_socket.IPPROTO_TCP, _QUEUE_SEQ, struct.pack("=I", first))
+    sock.setsockopt(_socket.IPPROTO_TCP, _REPAIR, 0)
 
 
 def _wait(sock: _socket.socket, event: int, deadline: float) -> None:

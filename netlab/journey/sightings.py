@@ -157,11 +157,11 @@ class Sorter:
         evidence, host, first = self._evidence, group.host, group.first
         hook = evidence.chain(host, first).hook
         names = evidence.names.get(host, {})
-        if hook in {"output", "postrouting"}:
+        if hook in {"output", "postrouting", "egress"}:
             leaving = self._leaving(group, mine, names.get(first.oif, ""))
             if leaving:
                 return leaving, _BEFORE
-            if hook == "output":
+            if hook in {"output", "egress"}:
                 return [], _BEFORE
         inward = [each for each in mine if each.direction == "in"]
         name = names.get(first.iif, "")

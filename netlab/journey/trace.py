@@ -54,6 +54,8 @@ def trace(lab: Lab, client: str, destination: str, options: Options) -> Journey:
         stack.callback(prober.close)
         for number, probe in enumerate(family.probes):
             prober.prepare(number, probe)
+        if not prober.chosen:
+            family.leave_unchosen()
         tap = Wiretap(lab.sandbox, evidence.hosts, family.keep)
         started = time.time_ns()
         with tap.start(family.matches(), secrets.token_hex(4)):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAT_TARGETS = frozenset({"DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP", "TPROXY"})
 #: Marks what a rule did to the packet around ours.
 TUNNEL = " (the tunnel's packet)"
-_BEFORE_ROUTING = frozenset({"prerouting"})
+_BEFORE_ROUTING = frozenset({"ingress", "prerouting"})
 
 
 @dataclass(slots=True)
@@ -271,6 +271,8 @@ class Walker:
             )
             while place < len(visit.steps) and visit.steps[place].hook in _BEFORE_ROUTING:
                 place += 1
+            if place == len(visit.steps) and "DROP" in visit.steps[-1].verdict:
+                return  # it did not come so far
         header, mark = self._at(visit, place)
         if header is None:
             return

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from netlab.kernel.values import FirewallRule
 
 _GETCHAIN, _GETRULE = (nf.SUBSYS_NFTABLES << 8 | kind for kind in (4, 7))
-#: Hooks by their number in the IP families (linux/netfilter.h).
-_HOOKS = {0: "prerouting", 1: "input", 2: "forward", 3: "output", 4: "postrouting"}
+#: Hooks by their number in the IP families (linux/netfilter.h), and in the netdev family.
+_HOOKS = {0: "prerouting", 1: "input", 2: "forward", 3: "output", 4: "postrouting", 5: "ingress"}
+_NETDEV_HOOKS = {0: "ingress", 1: "egress"}
 #: (family name, table, chain)
 Place = tuple[str, str, str]
 
@@ -46,7 +47,8 @@ def read_chains(sock: _socket.socket) -> dict[Place, ChainFacts]:
             hook = dict(nf.each(values[4]))
             policy = {0: "DROP", 1: "ACCEPT"}.get(nf.big(values.get(5, b"")), "") if 5 in values else ""
             priority = struct.unpack(">i", hook[2])[0] if 2 in hook else 0
-            facts = ChainFacts(_HOOKS.get(nf.big(hook.get(1, b"")), "?"), nf.word(values.get(7, b"")), priority, policy)
+            names = _NETDEV_HOOKS if family == "netdev" else _HOOKS
+            facts = ChainFacts(names.get(nf.big(hook.get(1, b"")), "?"), nf.word(values.get(7, b"")), priority, policy)
         found[family, nf.word(values[1]), nf.word(values[3])] = facts
     return found
 

@@ -29,7 +29,7 @@ from netlab.kernel.read_rules import TRACE_PREFIX
 
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 #: NFNLGRP_NFTRACE (linux/netfilter/nfnetlink.h).
 _GROUP = 9
@@ -39,11 +39,13 @@ _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _OWNER = 2
 #: Earlier than raw (-300) and than defragmentation (-400): all rules of the reader come after ours.
 _PRIORITY = -1000
-INET, BRIDGE = 1, 7
+INET, NETDEV, BRIDGE = 1, 5, 7
+_TABLE_KINDS = {INET: "inet", NETDEV: "netdev", BRIDGE: "bridge"}
 #: Places in the packet for a comparison: NFT_PAYLOAD_TRANSPORT_HEADER.
 _TRANSPORT = 2
 _META_L4PROTO, _META_NFTRACE = 16, 12
 _HOOKS = {"prerouting": 0, "output": 3}
+_INGRESS = {"ingress": 0}
 _NAMES = {0: "DROP", 1: "ACCEPT", 2: "STOLEN", 3: "QUEUE", -1: "CONTINUE", -3: "JUMP", -4: "GOTO", -5: "RETURN"}
 _KINDS = {1: "policy", 2: "return", 3: "rule"}
 
@@ -94,29 +96,31 @@ class RuleTrace:
         self._families: list[int] = []
         self._owned = True
 
-    def start(self, matches: list[Match], *, bridge: bool = False) -> None:
+    def start(self, matches: list[Match], *, bridge: bool = False, devices: Sequence[str] = ()) -> None:
         """Begin to report; ``bridge`` includes the rules of nftables' bridge family.
 
+        ``devices`` are interfaces at which rules read packets as they come in, before all others (the ingress hook).
         Raises KernelError where the kernel refuses.
         """
         self.socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, _GROUP)
-        for family in [INET, BRIDGE] if bridge else [INET]:
-            code = self._send(self._additions(family, matches))
+        for family in [INET, *([BRIDGE] if bridge else []), *([NETDEV] if devices else [])]:
+            code = self._send(self._additions(family, matches, devices))
             if code in {errno.EOPNOTSUPP, errno.EINVAL} and self._owned:
                 # A kernel before 5.12 knows no owners: then `close` has to take the table away.
                 self._owned = False
-                code = self._send(self._additions(family, matches))
+                code = self._send(self._additions(family, matches, devices))
             if code:
-                command = f"nft add table {'inet' if family == INET else 'bridge'} {self.table}"
+                command = f"nft add table {_TABLE_KINDS[family]} {self.table}"
                 raise KernelError(command, code, os.strerror(code))
             self._families.append(family)
 
-    def _additions(self, family: int, matches: list[Match]) -> bytes:
+    def _additions(self, family: int, matches: list[Match], devices: Sequence[str]) -> bytes:
         create = NLM_F_CREATE | NLM_F_ACK
         flags = nf.number(2, _OWNER) if self._owned else b""
         parts = [nf.message(_NEWTABLE, family, nf.text(1, self.table), flags, flags=create | NLM_F_EXCL)]
-        for chain, hook in _HOOKS.items():
-            where = nf.nested(4, nf.number(1, hook), nf.number(2, _PRIORITY))
+        listed = [nf.nested(4, *(nf.text(1, name) for name in devices))] if family == NETDEV else []
+        for chain, hook in (_INGRESS if family == NETDEV else _HOOKS).items():
+            where = nf.nested(4, nf.number(1, hook), nf.number(2, _PRIORITY), *listed)
             names = (nf.text(1, self.table), nf.text(3, chain))
             parts.append(nf.message(_NEWCHAIN, family, *names, where, nf.text(7, "filter"), flags=create))
             for match in matches:

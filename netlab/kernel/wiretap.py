@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from netlab.errors import KernelError
-from netlab.kernel import packet_socket, read_sockets, ruletrace
+from netlab.kernel import chains, packet_socket, read_sockets, ruletrace
 from netlab.kernel.netlink import NetlinkSocket
+from netlab.kernel.read_links import read_interfaces
 from netlab.kernel.read_rules import TRACE_PREFIX
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from netlab.kernel.sandbox import Sandbox
 
 NETFILTER = (_socket.AF_NETLINK, _socket.SOCK_RAW, 12)
-BRIDGE_FAMILY = 7
 #: More than this is not kept: a lab in full traffic for seconds must not fill the memory.
 MOST = 200_000
 _BUFFER = 1 << 22
@@ -89,7 +89,8 @@ class Wiretap:
                 trace.close()
                 continue
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _BUFFER)
-            trace.start(matches, bridge=any(family == BRIDGE_FAMILY for family, _ in self.tables[trace.host]))
+            bridge = any(family == ruletrace.BRIDGE for family, _ in self.tables[trace.host])
+            trace.start(matches, bridge=bridge, devices=self._ingress(trace.host, sock))
         for sock in self._taps:
             packet_socket.start(sock, buffer=_BUFFER)
         self.traced = tuple(trace.host for trace in self._traces.values())
@@ -99,6 +100,18 @@ class Wiretap:
         thread.start()
         self._stack.callback(thread.join)
         self._stack.callback(os.close, writer)  # what the thread waits for; the last thing in is the first one done
+
+    def _ingress(self, host: str, sock: _socket.socket) -> list[str]:
+        """Return the interfaces of a host where it has rules that read packets before all others."""
+        families = {family for family, _ in self.tables[host]}
+        # Of the families only these two know the hook; to ask for all chains takes a while where there are many.
+        if not families & {ruletrace.NETDEV, ruletrace.INET}:
+            return []
+        if not any(facts.hook == "ingress" for facts in chains.read_chains(sock).values()):
+            return []
+        (route,) = self._sandbox.sockets([host], (_socket.AF_NETLINK, _socket.SOCK_RAW, _socket.NETLINK_ROUTE))
+        with route:
+            return [each.name for each in read_interfaces(NetlinkSocket(route), lambda _: None)]
 
     def __enter__(self) -> Self:
         """Return itself; `start` has been called."""

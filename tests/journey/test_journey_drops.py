@@ -67,6 +67,12 @@ def _nft(rule: str) -> Callable[[Routed], object]:
     return lambda net: net.router.nft(text % rule)
 
 
+def _at_device(family: str, hook: str, device: str) -> Callable[[Routed], object]:
+    """Write a rule that reads packets at an interface: before all other rules, or behind them."""
+    chain = f'chain gate {{ type filter hook {hook} device "{device}" priority 0; tcp dport 80 counter drop; }}'
+    return lambda net: net.router.nft(f"table {family} guard {{ {chain}; }}")
+
+
 def _filter(host: str, *rule: str) -> Callable[[Routed], object]:
     return lambda net: net.lab.host(host).iptables(*rule)
 
@@ -139,6 +145,9 @@ CASES = [
     ),
     Case("reject", "reject", "server", "-j REJECT", _filter("server", "-A", "INPUT", "-p", "tcp", "-j", "REJECT")),
     Case("reject-nft", "reject", "router", "reject", _nft("udp dport 53 reject"), sent=UDP),
+    Case("rule-ingress", "rule", "router", "rule 1 of netdev guard gate", _at_device("netdev", "ingress", "eth0")),
+    Case("rule-ingress-inet", "rule", "router", "rule 1 of inet guard gate", _at_device("inet", "ingress", "eth0")),
+    Case("rule-egress", "rule", "router", "rule 1 of netdev guard gate", _at_device("netdev", "egress", "eth1")),
     Case("policy", "policy", "router", "policy of filter FORWARD", _filter("router", "-P", "FORWARD", "DROP")),
     Case("no-route", "no-route", "router", "no route to 10.9.9.9 in router", target="10.9.9.9", arrives=TO_SERVER),
     Case("no-route-ipv6", "no-route", "router", "no route to fd09::9", target="fd09::9", sent=ICMP, arrives=PING6),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 from journey_labs import bridged, routed
 
 from netlab import InvalidInputError, KernelError, NotFoundError
+from netlab.journey import probe
 from netlab.journey.probe import Prober
 
 if TYPE_CHECKING:
@@ -158,6 +160,25 @@ def test_noise_does_not_get_in(noisy: Any) -> None:
     }
     assert flows == {frozenset((ports.pop(), 80))}
     assert [step.chain for step in journey.rules("router")] == ["FORWARD", "FORWARD"]
+
+
+def test_a_connection_is_known_where_its_numbers_cannot_be_chosen(noisy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the right to choose the first sequence number, its SYN tells it, beside noise and NAT."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(probe, "choose_sequence", refuse)
+    noisy.router.iptables("-t", "nat", "-A", "POSTROUTING", "-o", "eth1", "-j", "MASQUERADE")
+    journey = noisy.client.trace("10.0.2.2", 80)
+    assert journey.ok, journey
+    assert [(each.host, each.kind) for each in journey.nat] == [("router", "MASQUERADE"), ("router", "un-NAT")]
+    assert journey.messages[0].packet == "SYN"
+    assert all(message.attempt == 1 for message in journey.messages)
+    noisy.router.iptables("-I", "FORWARD", "-p", "tcp", "--dport", "82", "-j", "DROP")
+    dropped = noisy.client.trace("10.0.2.2", 82, timeout=0.3).drop
+    assert dropped is not None
+    assert (dropped.kind, dropped.host) == ("rule", "router")
 
 
 def test_two_traces_at_once(lab: Lab) -> None:
