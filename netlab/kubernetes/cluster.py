@@ -59,8 +59,9 @@ class Cluster:
 
         ``options``: ``network`` between the nodes (routed, vxlan, bgp, none), ``proxy`` (iptables, nftables),
         ``pod_cidr`` and ``service_cidr`` (one range each, or two for dual stack), ``proxy_config`` (more fields of
-        KubeProxyConfiguration), ``reflector`` (a node, for bgp), ``name`` of the lab, ``privileged`` (see `Lab`), and
-        ``progress``, which is called with what is being done, how much of it is done, and how much there is.
+        KubeProxyConfiguration), ``reflector`` (a node, for bgp), ``racks`` (networks of nodes that a router joins),
+        ``name`` of the lab, ``privileged`` (see `Lab`), and ``progress``, which is called with what is being done, how
+        much of it is done, and how much there is.
         """
         self._progress: Callable[[str, int, int], object] = options.pop("progress", None) or (lambda *_: None)
         lab = Lab(options.pop("name", "cluster"), privileged=options.pop("privileged", False))
@@ -185,6 +186,10 @@ class Cluster:
                 self._settle()
             self._servicing.mend()
 
+    def watched_hosts(self) -> dict[str, Host]:
+        """Return the hosts whose state the network keeps, by name."""
+        return self._machines.watched
+
     def reconcile_network(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Bring the network of some nodes to what it should be; return what was changed, as commands by node."""
         with self.lock:
@@ -242,18 +247,18 @@ class Cluster:
 
     # -- nodes ---------------------------------------------------------------------------
 
-    def add_node(self, name: str | None = None) -> Node:
-        """Add a node; without a name it gets the next number."""
+    def add_node(self, name: str | None = None, rack: int | None = None) -> Node:
+        """Add a node; without a name it gets the next number, and without a rack it comes into the emptiest one."""
         with self.lock:
             if name is None:
                 name = next(each for number in range(1, 999) if (each := f"node-{number}") not in self.nodes)
-            node = self._add_node(name)
+            node = self._add_node(name, rack)
             self._settle()
             self._machines.await_connection()
         return node
 
-    def _add_node(self, name: str) -> Node:
-        node = self._machines.add(name)
+    def _add_node(self, name: str, rack: int | None = None) -> Node:
+        node = self._machines.add(name, rack)
         self._servicing.equip(node)
         self._machines.connect()
         return node

@@ -30,7 +30,7 @@ class Node:
         """Use `Cluster.add_node` instead."""
         self.member = member
         self.name, self.host, self.number = member.name, member.host, member.number
-        self.addresses, self.pod_ranges = member.addresses, member.pod_ranges
+        self.addresses, self.pod_ranges, self.rack = member.addresses, member.pod_ranges, member.rack
         self.runtime = Runtime(member.host)
         self.network_list: NetworkList = read_network(conflist)
         self.proxies: list[NodeProxy] = []

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netlab.kubernetes.endpoints import ZONE
 from netlab.kubernetes.schemas import KUBERNETES
 from netlab.kubernetes.store import now
 
@@ -23,10 +24,14 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
-def node_object(node: Node) -> Object:
-    """Return the object of a node that is ready; CPU, memory and kernel are those of this machine."""
+def node_object(node: Node, racks: int = 1) -> Object:
+    """Return the object of a node that is ready; CPU, memory and kernel are those of this machine.
+
+    Where there are several racks, each is a zone.
+    """
     architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
     labels = {"kubernetes.io/arch": architecture, "kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux"}
+    labels |= {ZONE: f"rack-{node.rack}"} if racks > 1 else {}
     addresses = [{"type": "InternalIP", "address": str(address)} for address in node.addresses.values()]
     room = {"cpu": str(os.cpu_count() or 1), "memory": f"{_memory()}Ki"}
     ranges = [str(range_) for range_ in node.pod_ranges]

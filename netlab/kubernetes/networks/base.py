@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from netlab.kernel import read
+from netlab.kubernetes.underlay import rack_interface
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,13 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:
-    """One node as its network sees it: where it is on the underlay, and the pods' ranges that are its own."""
+    """One node as its network sees it: where it is on the underlay, and the pods' ranges that are its own.
+
+    Nodes of one ``rack`` are neighbours; others are reached by the router, whose addresses there are ``gateways``. The
+    router itself is in rack 0.
+    """
 
     name: str
     number: int
     host: Host
     addresses: Mapping[int, IPAddress]
     pod_ranges: tuple[IPNetwork, ...]
+    rack: int = 1
+    gateways: Mapping[int, IPAddress] = field(default_factory=dict)
+
+    def next_hop(self, other: Member, version: int) -> IPAddress:
+        """Return where to send what is for another node: to it, or to the router that joins the racks."""
+        return (other.addresses if self.rack in {0, other.rack} else self.gateways)[version]
+
+    def interface_to(self, other: Member) -> str:
+        """Return the interface by which another node is reached."""
+        return rack_interface(other.rack) if self.rack == 0 else "eth0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,10 @@ class Network(ABC):
     @abstractmethod
     def reconcile(self, node: Member, others: Iterable[Member]) -> list[str]:
         """Make a node's state what it should be; return what was changed, as commands that a person would type."""
+
+    def join(self, router: Member, nodes: Iterable[Member]) -> list[str]:  # noqa: ARG002 - most have nothing to do there
+        """Keep what the router that joins racks has to know of pods; return what was changed, as `reconcile` does."""
+        return []
 
     def connected(self, node: Member, others: Iterable[Member]) -> bool:  # noqa: ARG002 - at once, where it is not a daemon's
         """Tell whether a node has its ways to the others; `reconcile` need not have made them itself."""

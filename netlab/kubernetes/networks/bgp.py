@@ -1,7 +1,8 @@
 """The BGP network: the real BIRD 2 on each node tells the others which pods are there, and learns where theirs are.
 
 Nodes speak internal BGP (RFC 4271) with each other in a full mesh, or with one node that reflects (RFC 4456). BIRD puts
-the routes into the kernel, marks them as its own (``proto bird``), and repairs them within a second.
+the routes into the kernel, marks them as its own (``proto bird``), and repairs them within a second. Between racks the
+router takes part: it passes on to each rack what it hears from the others, with itself as the next hop.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from netlab.errors import CommandError, MissingFeatureError
 from netlab.kernel import read
 from netlab.kernel.process import DEVNULL
 from netlab.kubernetes.networks.base import Network, repair_routes
+from netlab.kubernetes.underlay import rack_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +34,7 @@ router id {router_id};
 log stderr all;
 protocol device {{ scan time 1; }}
 # How next hops are reached: they are neighbours on the underlay.
-protocol direct {{ ipv4; ipv6; interface "eth0"; }}
+protocol direct {{ ipv4; ipv6; interface "eth*"; }}
 """
 _FAMILY = """\
 protocol static pods{version} {{
@@ -53,9 +55,12 @@ protocol bgp {name}_{version} {{
     error wait time 1, 2;
     hold time 3;
     keepalive time 1;
-{reflect}    {channel} {{ import all; export where proto = "pods{version}"{more}; next hop self; }};
+{reflect}    {channel} {{ import all; export where {told}; next hop self; }};
 }}
 """
+
+
+_CLIENT = "    rr client;\n"
 
 
 class Bgp(Network):
@@ -105,6 +110,12 @@ class Bgp(Network):
             raise CommandError(f"BIRD on {node.name} does not take its configuration: {result.stdout.strip()}")
         return [*strangers, f"ip netns exec {node.name} {' '.join(command)}"]
 
+    def join(self, router: Member, nodes: Iterable[Member]) -> list[str]:
+        """Run BIRD on the router, with a session to each node."""
+        if router.name not in self._birds:
+            self.prepare(router)
+        return self.reconcile(router, nodes)
+
     def connected(self, node: Member, others: Iterable[Member]) -> bool:
         """Tell whether BIRD has put the routes to all others into the kernel: that takes a second or two."""
         routes = read.read_routes(node.host.namespace.route, node.host.namespace.names())
@@ -134,10 +145,13 @@ class Bgp(Network):
             parts.append(_FAMILY.format(version=version, channel=f"ipv{version}", statics=statics))
         for other in self._peers(node, others):
             parts += [self._session(node, other, version) for version in node.addresses]
+        if node.gateways:
+            parts += [self._uplink(node, version) for version in node.addresses]
         return "".join(parts)
 
     def _peers(self, node: Member, others: Iterable[Member]) -> list[Member]:
-        others = sorted(others, key=lambda other: other.number)
+        near = (other for other in others if node.rack in {0, other.rack})
+        others = sorted(near, key=lambda other: other.number)
         reflector = self._reflector([node, *others])
         if reflector is None or reflector == node.name:
             return others
@@ -147,19 +161,23 @@ class Bgp(Network):
         return self.reflector if self.reflector in {member.name for member in members} else None
 
     def _session(self, node: Member, other: Member, version: int) -> str:
-        reflects = self._reflector([node]) is not None
-        return _PEER.format(
-            name=f"to_node_{other.number}",
-            version=version,
-            peer=other.name,
-            local=node.addresses[version],
-            remote=other.addresses[version],
-            number=AS_NUMBER,
-            channel=f"ipv{version}",
-            reflect="    rr client;\n" if reflects else "",
+        fields = {"name": f"to_node_{other.number}", "version": version, "peer": other.name, "number": AS_NUMBER}
+        fields |= {"local": node.addresses[version], "remote": other.addresses[version], "channel": f"ipv{version}"}
+        if node.rack == 0:
+            # What it heard in this rack its nodes tell each other.
+            told = f"source = RTS_BGP && !(from ~ {rack_network(version, other.rack)})"
+            return _PEER.format(**{**fields, "local": other.gateways[version]}, reflect=_CLIENT, told=told)
+        if self._reflector([node]) is not None:
             # A reflector passes on what it was told, and leaves the next hop to be the node that said it.
-            more=" || source = RTS_BGP" if reflects else "",
-        ).replace("next hop self; ", "" if reflects else "next hop self; ")
+            told = f'proto = "pods{version}" || source = RTS_BGP'
+            return _PEER.format(**fields, reflect=_CLIENT, told=told).replace("next hop self; ", "")
+        return _PEER.format(**fields, reflect="", told=f'proto = "pods{version}"')
+
+    @staticmethod
+    def _uplink(node: Member, version: int) -> str:
+        fields = {"name": "to_router", "version": version, "peer": "router", "number": AS_NUMBER, "reflect": ""}
+        fields |= {"local": node.addresses[version], "remote": node.gateways[version], "channel": f"ipv{version}"}
+        return _PEER.format(**fields, told=f'proto = "pods{version}"')
 
 
 def folder_of(node: Member) -> str:

@@ -86,7 +86,7 @@ class NetworkController:
         if cluster is None or cluster.lab.closed:
             return False
         with cluster.lock:
-            hosts = {name: node.host for name, node in cluster.nodes.items()}
+            hosts = cluster.watched_hosts()
             for name in watched.keys() - hosts.keys():
                 sock = watched.pop(name)
                 selector.unregister(sock)

@@ -13,13 +13,19 @@ if TYPE_CHECKING:
 
 
 class Routed(Network):
-    """One route for each other node. All nodes must be on one link: a gateway has to be a neighbour."""
+    """One route for each other node. A gateway has to be a neighbour: to another rack it is the router."""
 
     name = "routed"
 
     def reconcile(self, node: Member, others: Iterable[Member]) -> list[str]:
         """Keep the routes to the pods of the other nodes."""
         wanted = [
-            Way(range_, other.addresses[range_.version], "eth0") for other in others for range_ in other.pod_ranges
+            Way(range_, node.next_hop(other, range_.version), node.interface_to(other))
+            for other in others
+            for range_ in other.pod_ranges
         ]
         return repair_routes(node, wanted, self.pod_networks)
+
+    def join(self, router: Member, nodes: Iterable[Member]) -> list[str]:
+        """Keep the router's routes to the pods of all nodes."""
+        return self.reconcile(router, nodes)
