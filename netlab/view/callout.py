@@ -68,7 +68,7 @@ def of_drop(journey: Journey, stop: Hop) -> Words | None:
     lines += [(line, "mono", "ink") for line in _cut(head.strip())]
     lines += [(mark + verdict, "mono", "badline")] if mark else []
     if drop.counter is not None:
-        lines.append((f"counter {drop.counter} packets while we watched", "ui", "muted"))
+        lines.append((f"counter {drop.counter} packets", "ui", "muted"))
     return Words(tuple(lines))
 
 

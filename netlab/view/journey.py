@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -20,7 +21,7 @@ from netlab.view.nesting import MOST_NODES, pods_of
 from netlab.view.notebook import in_kernel
 from netlab.view.places import Places
 from netlab.view.png import save_picture
-from netlab.view.ribbon import bars, draw_ribbon, height
+from netlab.view.ribbon import bars, draw_ribbon, height, ribbon
 from netlab.view.route import trail
 from netlab.view.scene import to_scene
 from netlab.view.still import Still
@@ -55,6 +56,7 @@ class JourneyView(Shown):
     _css = style("journey.css")
     title = traitlets.Unicode().tag(sync=True)
     svg = traitlets.Unicode().tag(sync=True)
+    ribbon = traitlets.Unicode(help="source, destination and outer header, stop by stop").tag(sync=True)
     rows: Any = traitlets.List().tag(sync=True)
     end = traitlets.Dict(help="ok, text: what came of it").tag(sync=True)
 
@@ -67,12 +69,13 @@ class JourneyView(Shown):
         self._journey = journey
         self._still: Still | None = None
         key = secrets.token_hex(4)
-        svg, hops = _pictured(journey, "live", key)
+        shown = _pictured(journey, "live", key)
         super().__init__(
             key=key,
             title=repr(journey).strip("<>").rpartition(", ")[0],
-            svg=svg,
-            rows=_rows(journey, hops),
+            svg=shown.svg,
+            ribbon=shown.ribbon,
+            rows=_rows(journey, shown.hops),
             end={"ok": journey.drop is None, "text": outcome(journey)},
         )
 
@@ -103,10 +106,19 @@ def outcome(journey: Journey) -> str:
 
 def to_svg(journey: Journey, kind: str = "static", key: str = "") -> str:
     """Return the picture of a journey; a "static" one holds the table and its style sheet too."""
-    return _pictured(journey, kind, key)[0]
+    return _pictured(journey, kind, key).svg
 
 
-def _pictured(journey: Journey, kind: str, key: str) -> tuple[str, list[Hop]]:
+@dataclass(frozen=True, slots=True)
+class _Pictured:
+    """A journey's picture, the stops in it, and its ribbon where that is a picture of its own."""
+
+    svg: str
+    hops: list[Hop]
+    ribbon: str = ""
+
+
+def _pictured(journey: Journey, kind: str, key: str) -> _Pictured:
     assert journey.snapshot is not None  # noqa: S101 - the caller has looked
     drawing = draw(fold(to_scene(_shown(journey, journey.snapshot))))
     layout = lay_out(dot(drawing))
@@ -118,7 +130,9 @@ def _pictured(journey: Journey, kind: str, key: str) -> tuple[str, list[Hop]]:
     _note(root, body, journey, (way, places))
     hops = list(way.hops)
     found = bars(journey, hops, drawing.scene)
-    if found:
+    # On screen the ribbon is as wide as the page, whatever the picture's size.
+    own = ribbon(journey, found, hops) if kind == "live" and found else ""
+    if found and not own:
         width, y = float(root.get("width", "0")), float(root.get("height", "0"))
         wide = max(width - 2 * _MARGIN, min(_RIBBON, 88 + 60.0 * len(hops)))
         draw_ribbon(root, found, hops, (_MARGIN, y, wide))
@@ -131,7 +145,7 @@ def _pictured(journey: Journey, kind: str, key: str) -> tuple[str, list[Hop]]:
         sheet = ET.Element("style")
         sheet.text = theme.static_css() + ".nl-off{opacity:.5}"
         root.insert(0, sheet)
-    return text_of(root), hops
+    return _Pictured(text_of(root), hops, own)
 
 
 def _shown(journey: Journey, snapshot: Snapshot) -> Snapshot:

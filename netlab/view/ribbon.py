@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 from netlab.view import pen
 from netlab.view.measure import fit_middle, text_width
+from netlab.view.svg import SVG
 from netlab.view.waymarks import badge
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from netlab.view.route import Hop
 
 _LABEL, _ROW, _HIGH, _HEAD = 88.0, 24.0, 20.0, 26.0
+_WIDTH, _NARROW = 1180.0, 26.0
 #: Who an address belongs to: its glyph, the fill of its bar, and its ink.
 _LOOKS = {
     "client": ("● ", "sel", "pkt"),
@@ -122,4 +124,11 @@ def draw_ribbon(
                 pen.write(box, (x + 5, y + 14), text, 10, "mono", fill=ink, bold=True)
 
 
-_NARROW = 26.0
+def ribbon(journey: Journey, found: dict[str, list[Bar]], hops: list[Hop]) -> str:
+    """Return the ribbon as a picture of its own, which a page may stretch to its width."""
+    high = pen.number(height(found))
+    label = f"{', '.join(found)} at each stop of the {repr(journey).strip('<>')}"
+    attributes = {"xmlns": SVG, "viewBox": f"0 0 {pen.number(_WIDTH)} {high}", "role": "graphics-document"}
+    root = ET.Element("svg", attributes | {"class": "nl live", "aria-label": pen.clean(label)})
+    draw_ribbon(root, found, hops, (2, 2, _WIDTH - 4))
+    return ET.tostring(root, encoding="unicode")

@@ -271,5 +271,5 @@ def test_stops_bear_the_labels_of_their_rows(answered: Journey, dropped: Journey
         back = [row["label"] for row in view.rows if row["label"] and row["leg"] == "reply"]
         assert there == [str(number + 1) for number in range(len(there))]
         assert back == list(ascii_lowercase[: len(back)])
-        assert view.svg.count('class="nl-col') == len(labels)
+        assert view.ribbon.count('class="nl-col') == len(labels)
         view.close()

@@ -34,14 +34,22 @@ class JourneyPlayer {
     this.picture = makeRegion("nl-picture", "The way over the picture of the lab");
     this.picture.innerHTML = model.get("svg");
     this.scroll = this.table();
+    this.ribbon = make("div", "nl-stops");
+    this.ribbon.innerHTML = model.get("ribbon");
     const both = make("div", "nl-both", this.picture, this.scroll);
     root.append(bar, outcome, both, this.said);
+    both.insertBefore(this.ribbon, this.scroll);
     fitPicture(this.picture);
     root.addEventListener("keydown", (event) => this.key(event));
-    for (const mark of this.picture.querySelectorAll(".nl-hop, .nl-col, .nl-bar-of")) {
+    for (const mark of this.marks(".nl-hop, .nl-col, .nl-bar-of")) {
       mark.addEventListener("click", () => this.go(this.indexOf(Number(mark.getAttribute("data-step")))));
     }
     this.show();
+  }
+
+  /** Signs in the picture and in the ribbon. @param {string} selector @returns {Element[]} */
+  marks(selector) {
+    return [this.picture, this.ribbon].flatMap((place) => [...place.querySelectorAll(selector)]);
   }
 
   table() {
@@ -147,7 +155,7 @@ class JourneyPlayer {
       const own = Number(mark.getAttribute("data-step"));
       if (own <= number) place = Math.max(place, own);
     }
-    for (const mark of this.picture.querySelectorAll("[data-step]")) {
+    for (const mark of this.marks("[data-step]")) {
       const own = Number(mark.getAttribute("data-step"));
       mark.classList.toggle("nl-later", own > number);
       mark.classList.toggle("nl-now", Boolean(step) && own === place && mark.matches(".nl-hop, .nl-col"));

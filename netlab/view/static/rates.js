@@ -53,7 +53,7 @@ class Rates {
     const layer = document.createElementNS(SVG_NS, "g");
     layer.setAttribute("class", "nl-rates");
     layer.setAttribute("aria-hidden", "true");
-    const roomy = this.cables().length <= 12;
+    const roomy = this.cables().length <= 20;
     for (const cable of this.cables()) {
       const text = this.texts.get(cable.dataset.nlId ?? "") ?? "";
       cable.classList.toggle("busy", text !== "");
@@ -72,7 +72,9 @@ class Rates {
     const lines = text.split(" · ");
     lines.forEach((line, number) => {
       const y = level ? middle.y - 8 - 12 * (lines.length - 1 - number) : middle.y - 2 + 12 * number;
-      const attributes = { x: level ? middle.x : middle.x + 9, y, "text-anchor": level ? "middle" : "start" };
+      // A cable with a bend would run through words beside its middle.
+      const beside = box.width > 6 ? box.x + box.width + 6 : middle.x + 9;
+      const attributes = { x: level ? middle.x : beside, y, "text-anchor": level ? "middle" : "start" };
       shape("text", attributes, layer).textContent = line;
     });
   }
