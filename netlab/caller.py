@@ -9,6 +9,7 @@ import errno
 import json
 import selectors
 import socket
+import weakref
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -39,6 +40,8 @@ class Call:
         self.patience = patience
         self._socket = _open(host, self.address, 1)[0]
         self._socket.settimeout(patience)
+        # One that nobody holds any more ends without complaint.
+        weakref.finalize(self, self._socket.close)
         self.state = "open"
         try:
             self._socket.connect((self.address, self.port))
