@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from netlab.course import BreakFix, Exercise, Fault, Hint, Mistake, Verdict
 from netlab.course.by_hand import PODS, build, build_served, check_even, check_everybody, hand_made
 from netlab.course.scene import KUBECTL
-from netlab.course.services import Wanted, deployment, failures, said, spread, why_lost
+from netlab.course.services import Wanted, await_ready, deployment, failures, said, spread, why_lost
 from netlab.course.values import failed, passed
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ ADDRESS = Exercise(
         Mistake(
             "a third of each",
             {"node": hand_made(second="0.33333333349")},
-            "get about 300 each",
+            "get a third each, or nearly so",
         ),
         Mistake(
             "a third of each, and nothing for the rest",
@@ -129,6 +129,7 @@ def setup_proxy(scene: Scene) -> None:
     now = deployment(app, 3, app=app, track="stable", target=target)
     later = deployment(f"{app}-next", 1, app=app, track="next", target=target)
     cluster.apply([now, later, CLIENT])
+    await_ready(scene)
     for role, host in (("client", "client"), ("node", "node-2")):
         scene.cast(role, host)
     for number, role in enumerate(PODS, 1):

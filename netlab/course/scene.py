@@ -61,6 +61,8 @@ class Scene:
         self._lab: Lab | None = None
         self._cluster: Cluster | None = None
         self.values: dict[str, str] = {}
+        #: What the setup keeps for the check, such as a connection that is to stay open.
+        self.kept: dict[str, Any] = {}
         self._answer: Callable[..., object] | None = None
         self._names = self.random.sample(_NAMES, len(_NAMES))
         self._networks = [
@@ -196,5 +198,7 @@ class Scene:
 
     def close(self) -> None:
         """End the lab; may be called twice."""
-        if self._lab is not None:
+        if self._cluster is not None:
+            self._cluster.close()  # what works on it by itself is done then, or has not begun
+        elif self._lab is not None:
             self._lab.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netlab.course.values import failed
+from netlab.errors import LabError
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for answers that do not come: a check shall be over within two.
 _PATIENCE = 0.4
+#: Seconds that pods may take to get ready.
+_READY = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,32 @@ spec:
   template:
     metadata: {{labels: {{app: {app}, track: {track}}}}}
     spec:
-      containers: [{{name: echo, image: echo, ports: [{{name: http, containerPort: {target}}}]}}]
+      containers:
+        - name: echo
+          image: echo
+          ports: [{{name: http, containerPort: {target}}}]
+          readinessProbe:
+            exec: {{command: [sh, -c, 'test ! -e "/run/drain-$(hostname)"']}}
+            periodSeconds: 1
+            failureThreshold: 1
 """
 
 
 def deployment(name: str, replicas: int, **values: object) -> str:
-    """Return a Deployment of echo servers as YAML; ``values``: app, track (its labels) and target (its port)."""
+    """Return a Deployment of echo servers as YAML; ``values``: app, track (its labels) and target (its port).
+
+    A pod is not ready while there is a file /run/drain-NAME in it. The name is there since pods of a lab share /run.
+    """
     return _DEPLOYMENT.format(name=name, replicas=replicas, **values)
+
+
+def await_ready(scene: Scene) -> None:
+    """Wait until each pod has been probed and is ready; raises LabError if that takes too long."""
+    deadline = time.monotonic() + _READY
+    while unready := [name for name, pod in scene.cluster.pods.items() if not pod.ready]:
+        if time.monotonic() > deadline:
+            raise LabError(f"These pods do not get ready: {', '.join(unready)}.")
+        scene.cluster.look_around()
 
 
 def endpoints(scene: Scene, service: Object) -> list[str]:
