@@ -240,3 +240,36 @@ def test_a_list_is_whole_while_everything_changes(pair: tuple[Host, Host]) -> No
             names = [link.name for link in red.state().interfaces]
             assert names[:2] == ["lo", "eth0"]
             assert set(names) <= {"lo", "eth0", "x0"}
+
+
+def test_the_elements_of_sets_and_maps_are_read(lab: Lab) -> None:
+    """Each is written as nft writes it; one that appears is a change; those with a timeout are left out."""
+    red = lab.add_host("red")
+    red.nft(
+        """table ip web {
+        set blocked { type ipv4_addr; flags interval; elements = { 10.0.0.0/24, 10.1.0.1-10.1.0.5, 192.0.2.1 }; }
+        set recent { type ipv4_addr; flags timeout; elements = { 10.0.9.9 timeout 1h }; }
+        chain one { }
+        map ports {
+            type ipv4_addr . inet_proto . inet_service : verdict;
+            elements = { 10.96.0.1 . tcp . 80 : goto one };
+        }
+        map names { type inet_service : ipv4_addr; elements = { 80 : 10.0.0.1 }; }
+        }"""
+    )
+    before = lab.snapshot()
+    assert [(each.name, each.key, each.value) for each in before["red"].elements] == [
+        ("blocked", "10.0.0.0/24", ""),
+        ("blocked", "10.1.0.1-10.1.0.5", ""),
+        ("blocked", "192.0.2.1", ""),
+        ("ports", "10.96.0.1 . tcp . 80", "goto one"),
+        ("names", "80", "10.0.0.1"),
+    ]
+    listing = " ".join(red.run("nft", "list", "ruleset", check=True).stdout.split())
+    for each in before["red"].elements:
+        assert f"{each.key} : {each.value}".removesuffix(" : ") in listing
+    red.nft("add element ip web ports { 10.96.0.2 . udp . 53 : drop }")
+    (change,) = [change for change in lab.snapshot() - before if change.what == "element"]
+    assert str(change) == "red: element 10.96.0.2 . udp . 53 of nft ip web ports appeared"
+    assert Snapshot.from_json(before.to_json()) == before
+    assert "10.96.0.1 . tcp . 80 : goto one" in str(before)

@@ -75,6 +75,8 @@ def _sections(host: HostState) -> Iterator[tuple[str, list[str]]]:
     )
     for (tool, table, name), rules_of in groupby(host.rules, lambda rule: (rule.tool, rule.table, rule.chain)):
         yield f"{tool} {table} {name}", [_rule_line(rule) for rule in rules_of]
+    for (family, table, name), inside in groupby(host.elements, lambda each: (each.family, each.table, each.name)):
+        yield f"nft {family} {table} {name}", [f"{each.key} : {each.value}".removesuffix(" : ") for each in inside]
     yield "connections", [_connection_line(connection) for connection in host.connections]
     yield "sysctls", [f"{key} = {value}" for key, value in host.sysctls]
 

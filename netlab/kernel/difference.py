@@ -23,7 +23,18 @@ __all__ = ["Change", "Difference", "describe", "difference"]
 
 Kind = Literal["added", "removed", "changed"]
 What = Literal[
-    "host", "interface", "address", "route", "policy", "neighbour", "fdb", "socket", "rule", "connection", "sysctl"
+    "host",
+    "interface",
+    "address",
+    "route",
+    "policy",
+    "neighbour",
+    "fdb",
+    "socket",
+    "rule",
+    "element",
+    "connection",
+    "sysctl",
 ]
 Fields = tuple[tuple[str, str, str], ...]
 
@@ -319,6 +330,14 @@ _NOUNS = (
         socket_words,
         "socket {name} ({item.state})",
         {"state": "state", "process": "process", "pid": "process id"},
+    ),
+    _Noun(
+        "element",
+        lambda host: host.elements,
+        lambda element, _: (element.family, element.table, element.name, element.key),
+        lambda element: f"{element.key} of nft {element.family} {element.table} {element.name}",
+        "element {name}",
+        {"value": "value"},
     ),
     _Noun(
         "connection",

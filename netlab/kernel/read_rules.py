@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from netlab.kernel.values import FirewallRule
+from netlab.kernel.values import FirewallRule, MapElement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: One thing of ``nft -j``: an object with one field, which names its kind.
+Entry = dict[str, Any]
 
 #: Families of nftables by their number (linux/netfilter.h).
 NFT_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
@@ -55,31 +61,40 @@ def parse_iptables_save(text: str, tool: str) -> tuple[FirewallRule, ...]:
     return tuple(found)
 
 
-def native_tables(listing: str) -> frozenset[tuple[str, str]]:
+def native_tables(entries: Iterable[Entry]) -> frozenset[tuple[str, str]]:
     """Return the tables, as (family, name), that nft made and not iptables.
 
     ``iptables-save`` prints them too if they are named like its own, but leaves out words that it does not know. It
     names base chains after their hooks, and gives every rule a counter.
     """
     found = set()
-    for entry in json.loads(listing)["nftables"]:
+    for entry in entries:
         chain, rule = entry.get("chain"), entry.get("rule")
         if (chain and chain.get("hook") and chain["name"] not in _HOOKS) or (
             rule and not any("counter" in part for part in rule["expr"])
         ):
-            found.add(((chain or rule)["family"], (chain or rule)["table"]))
+            item = chain or rule or {}
+            found.add((item["family"], item["table"]))
     return frozenset(found)
 
 
-def parse_nft(listing: str, text: str, skip: frozenset[tuple[str, str]] = frozenset()) -> tuple[FirewallRule, ...]:
-    """Parse ``nft -j -a list ruleset`` (chains, handles, counters) and ``nft -a list ruleset`` (the rules' words).
+def parse_listing(text: str) -> list[Entry]:
+    """Parse ``nft -j -a list ruleset``; raises JSONDecodeError where nft broke off."""
+    found: list[Entry] = json.loads(text)["nftables"]
+    return found
+
+
+def parse_nft(
+    entries: Iterable[Entry], text: str, skip: frozenset[tuple[str, str]] = frozenset()
+) -> tuple[FirewallRule, ...]:
+    """Take chains, handles and counters from a listing, and the rules' words from ``nft -a list ruleset``.
 
     ``skip`` holds (family, table) pairs that iptables-save has told of already.
     """
     words = _rule_texts(text)
     found: list[FirewallRule] = []
     numbers: dict[tuple[str, str, str], int] = {}
-    for entry in json.loads(listing)["nftables"]:
+    for entry in entries:
         item: dict[str, Any] = entry.get("chain") or entry.get("rule") or {}
         where = (item.get("family", ""), item.get("table", ""))
         if not item or where in skip or where[1].startswith(TRACE_PREFIX):
@@ -108,6 +123,36 @@ def parse_nft(listing: str, text: str, skip: frozenset[tuple[str, str]] = frozen
             )
         )
     return tuple(found)
+
+
+def parse_elements(entries: Iterable[Entry]) -> tuple[MapElement, ...]:
+    """Take the elements of named sets and maps from a listing."""
+    found = []
+    for entry in entries:
+        item = entry.get("map") or entry.get("set")
+        if item is None or "timeout" in item.get("flags", ()) or item["table"].startswith(TRACE_PREFIX):
+            continue
+        place = (item["family"], item["table"], item["name"])
+        for element in item.get("elem", ()):
+            key, value = element if entry.get("map") else (element, "")
+            found.append(MapElement(*place, _words(key), _words(value)))
+    return tuple(found)
+
+
+def _words(part: Any) -> str:
+    """Return a part of an element as nft writes it: a text, a number, a verdict, or several parts together."""
+    if not isinstance(part, dict):
+        return str(part)
+    ((kind, inside),) = part.items()
+    if kind == "concat":
+        return " . ".join(map(_words, inside))
+    if kind in {"prefix", "elem"}:
+        return f"{_words(inside['addr'])}/{inside['len']}" if kind == "prefix" else _words(inside["val"])
+    if kind == "range":
+        return "-".join(map(_words, inside))
+    if kind in {"jump", "goto"}:
+        return f"{kind} {inside['target']}"
+    return str(kind) if inside is None else f"{kind} {inside}"
 
 
 def _rule_texts(text: str) -> dict[tuple[str, str, int], str]:

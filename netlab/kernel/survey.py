@@ -8,7 +8,7 @@ import json
 import socket as _socket
 import time
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
 
@@ -16,7 +16,7 @@ from netlab.errors import KernelError
 from netlab.kernel import links, read, read_links, read_rules, read_sockets
 from netlab.kernel.netlink import DUMP_TRIES, NetlinkSocket, Query
 from netlab.kernel.process import output_of
-from netlab.kernel.values import FirewallRule, HostState, Interface, Snapshot
+from netlab.kernel.values import FirewallRule, HostState, Interface, MapElement, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,9 +42,17 @@ _USE_FILES = ["net/sockstat", "net/sockstat6", "sys/net/netfilter/nf_conntrack_c
 _LEGACY_FILES = ["net/ip_tables_names", "net/ip6_tables_names"]
 
 
+_NO_RULES = '{"nftables": []}'
 NETLINK_SOCK_DIAG, NETLINK_NETFILTER = 4, 12
 Files = dict[str, str | None]
 Tables = tuple[tuple[int, str], ...]
+
+
+class Firewall(NamedTuple):
+    """The rules of one host, and the elements of its sets and maps."""
+
+    rules: tuple[FirewallRule, ...]
+    elements: tuple[MapElement, ...]
 
 
 class Surveyor:
@@ -78,12 +86,13 @@ class Surveyor:
         legacy = {name: [values[file] for file in _LEGACY_FILES] for name, values in files.items()}
         sockets = self._read_sockets(files)
         tables, tracked = self._read_netfilter(files, connections=connections)
-        rules = _read_calm_rules(self._sandbox, tables, legacy)
+        firewalls = _read_calm_rules(self._sandbox, tables, legacy)
         return {
             name: dataclasses.replace(
                 state,
                 sockets=sockets[name],
-                rules=rules.get(name, ()),
+                rules=firewalls[name].rules,
+                elements=firewalls[name].elements,
                 connections=tracked[name],
                 sysctls=_sysctls(files[name]),
             )
@@ -169,7 +178,7 @@ def _sysctls(values: Files) -> tuple[tuple[str, str], ...]:
 
 def _read_calm_rules(
     sandbox: Sandbox, tables: dict[str, Tables], legacy: dict[str, list[str | None]]
-) -> dict[str, tuple[FirewallRule, ...]]:
+) -> dict[str, Firewall]:
     """Read all rules; again where nft broke off its list, since they were changed meanwhile."""
     for _ in range(DUMP_TRIES):
         try:
@@ -182,7 +191,7 @@ def _read_calm_rules(
 
 def read_all_rules(
     sandbox: Sandbox, tables: dict[str, Tables], legacy: dict[str, list[str | None]]
-) -> dict[str, tuple[FirewallRule, ...]]:
+) -> dict[str, Firewall]:
     """Read the rules of the hosts that have any, all at once."""
     wanted: list[tuple[str, tuple[str, ...]]] = []
     for name, found in tables.items():
@@ -194,21 +203,20 @@ def read_all_rules(
         for text, tool in zip(legacy[name], ("iptables-legacy-save", "ip6tables-legacy-save"), strict=True):
             wanted += [(name, (tool, "-c"))] if text else []
     printed = output_of(sandbox, wanted)
-    rules: dict[str, tuple[FirewallRule, ...]] = {}
+    found_in: dict[str, Firewall] = {}
     for name in tables:
         saved: tuple[FirewallRule, ...] = ()
         for tool in ("iptables", "ip6tables", "iptables-legacy", "ip6tables-legacy"):
             saved += read_rules.parse_iptables_save(printed.get((name, (f"{tool}-save", "-c")), ""), tool)
-        listing = printed.get((name, ("nft", "-j", "-a", "list", "ruleset")))
-        if saved and listing:
-            native = read_rules.native_tables(listing)
+        entries = read_rules.parse_listing(printed.get((name, ("nft", "-j", "-a", "list", "ruleset")), _NO_RULES))
+        if saved and entries:
+            native = read_rules.native_tables(entries)
             saved = tuple(rule for rule in saved if "legacy" in rule.tool or (rule.family, rule.table) not in native)
         skip = frozenset((rule.family, rule.table) for rule in saved if "legacy" not in rule.tool)
-        if listing:
-            saved += read_rules.parse_nft(listing, printed[name, ("nft", "-a", "list", "ruleset")], skip)
-        if saved:
-            rules[name] = saved
-    return rules
+        if entries:
+            saved += read_rules.parse_nft(entries, printed[name, ("nft", "-a", "list", "ruleset")], skip)
+        found_in[name] = Firewall(saved, read_rules.parse_elements(entries))
+    return found_in
 
 
 def compose(name: str, states: dict[str, HostState]) -> Snapshot:

@@ -221,6 +221,21 @@ class FirewallRule:
 
 
 @dataclass(frozen=True, slots=True)
+class MapElement:
+    """An element of a named set or map of nftables, as ``nft list ruleset`` writes it.
+
+    ``key`` may have several parts, such as ``10.96.0.10 . tcp . 80``; ``value`` is what a map leads to, such as
+    ``goto service-A``, and empty for a set. Elements that have a timeout are left out: they come and go by themselves.
+    """
+
+    family: str
+    table: str
+    name: str
+    key: str
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     """One direction of a tracked connection."""
 
@@ -269,6 +284,7 @@ class HostState:
     rules: tuple[FirewallRule, ...] = ()
     connections: tuple[Connection, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
+    elements: tuple[MapElement, ...] = ()
 
     def interface(self, name: str) -> Interface:
         """Return the interface with this name; raises NotFoundError."""

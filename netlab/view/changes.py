@@ -94,6 +94,7 @@ def _mark(change: Change, old: Snapshot, new: Snapshot) -> Mark | None:
         "route": (f"rt:{host}/main", f"{sign} {_short(change.name)}"),
         "neighbour": (f"nb:{host}/main", f"{sign} {_short(change.name)}"),
         "rule": (f"ipt:{host}", f"{sign} rule"),
+        "element": (f"ipt:{host}", f"{sign} element"),
         "socket": (f"host:{host}", f"{sign} {change.text}"),
         "policy": (f"host:{host}", f"{sign} routing policy"),
         "sysctl": (f"sysctl:{host}/net.ipv4.ip_forward" if change.name in _GATES else f"host:{host}", _was(change)),

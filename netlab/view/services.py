@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 from netlab.view.nouns import Endpoint, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from netlab.kernel.values import FirewallRule, Snapshot
+    from netlab.kernel.values import FirewallRule, HostState, Snapshot
 
 _OPTION = r"(?:^| ){} (\S+)"
 _DESTINATION, _PORT, _TARGET, _TO, _CHANCE = (
@@ -24,6 +22,7 @@ _DESTINATION, _PORT, _TARGET, _TO, _CHANCE = (
 )
 _COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
 _NFT_SERVICE = re.compile(r"service-[^-]+-([^/]+/[^/]+)/")
+_NFT_FRONT = re.compile(r"goto (?:service|external)-[^-]+-([^/]+/[^/]+)/")
 _NFT_MAP = re.compile(r"\d+ : (\S+) \. (\d+)")
 _NFT_GOTO = re.compile(r"goto endpoint-\S+?__([0-9a-fA-F.:]+)/(\d+)")
 _DEEPEST = 8
@@ -64,7 +63,7 @@ def services(snapshot: Snapshot) -> tuple[Service, ...]:
         nat = [rule for rule in host.rules if rule.table == "nat" and rule.tool != "nft" and rule.text]
         if any("DNAT" in rule.text for rule in nat):
             _read_iptables(host.name, nat, held, found)
-        _read_nft(host.name, host.rules, found)
+        _read_nft(host, found)
     return tuple(_service(item, holders) for item in found.values() if item.endpoints and (item.addresses or item.tool))
 
 
@@ -149,14 +148,28 @@ def _name(text: str) -> str:
     return first.partition(":")[0] if first.count("/") == 1 else ""
 
 
-def _read_nft(host: str, rules: Iterable[FirewallRule], found: dict[str, _Found]) -> None:
-    for rule in rules:
+def _read_nft(host: HostState, found: dict[str, _Found]) -> None:
+    for rule in host.rules:
         match = _NFT_SERVICE.match(rule.chain) if rule.tool == "nft" else None
         ends = (_NFT_MAP.findall(rule.text) or _NFT_GOTO.findall(rule.text)) if match else []
         if match and ends:
             item = found.setdefault(match[1], _Found(match[1], "nft"))
-            item.hosts[host] = None
+            item.hosts[host.name] = None
             item.endpoints = {end: 1 / len(ends) for end in ends}
+    for element in host.elements:
+        leads = _NFT_FRONT.match(element.value)
+        service = found.get(leads[1]) if leads else None
+        if service is None:
+            continue
+        *address, _, port = element.key.split(" . ")
+        if address:
+            service.addresses[_front(address[0], port)] = None
+        else:
+            service.ports[f":{port}"] = None
+
+
+def _front(address: str, port: str) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import view_samples as samples
 
-from netlab.kernel.values import FirewallRule
+from netlab.kernel.values import FirewallRule, MapElement
 from netlab.view.details import details
 from netlab.view.drawing import draw
 from netlab.view.scene import to_scene
@@ -104,6 +105,23 @@ def test_nftables_mode_is_read_too(text: str) -> None:
     (web,) = services(snapshot)
     assert web.name == "default/web"
     assert [(end.host, end.share) for end in web.endpoints] == [("web-1", 0.5), ("web-2", 0.5)]
+
+
+def test_the_address_of_a_service_in_nftables_mode_is_in_a_map() -> None:
+    """The elements that lead to its chain tell its addresses and the port of every node."""
+    text = "dnat ip to numgen random mod 1 map { 0 : 10.244.1.2 . 80 }"
+    snapshot = with_rules((("service-PFISGYVC-default/web/tcp/", text),), "nft", "kube-proxy")
+    elements = (
+        MapElement("ip", "kube-proxy", "cluster-ips", "10.96.0.10"),
+        MapElement(
+            "ip", "kube-proxy", "service-ips", "10.96.0.10 . tcp . 80", "goto service-PFISGYVC-default/web/tcp/"
+        ),
+        MapElement("ip", "kube-proxy", "service-nodeports", "tcp . 30080", "goto external-PFISGYVC-default/web/tcp/"),
+        MapElement("ip", "kube-proxy", "no-endpoint-services", "10.96.0.11 . tcp . 80", "goto reject-chain"),
+    )
+    hosts = tuple(replace(host, elements=elements) if host.rules else host for host in snapshot.hosts)
+    (web,) = services(replace(snapshot, hosts=hosts))
+    assert (web.name, web.addresses, web.ports) == ("default/web", ("10.96.0.10:80",), (":30080",))
 
 
 def test_rules_that_lead_in_a_circle_end() -> None:
