@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from netlab.course import BreakFix, Exercise, Fault, Hint, Mistake, Verdict
-from netlab.course.bird import START, build_nodes, for_role, learned, session, start_bird
+from netlab.course.bird import START, build_nodes, check_learned, for_role, learned, session, start_bird
 from netlab.course.changes import look_at_reconcile
 from netlab.course.proof import find_route, first_failure, follow, main_routes
 from netlab.course.values import failed, passed
@@ -70,14 +70,33 @@ def check_loop(scene: Scene) -> Verdict:
 
 
 HEAD = "import json\n\n\ndef reconcile(node, wanted):\n"
-READ = '    rows = json.loads(node.run("ip", "-json", "route", "show", "proto", "88").stdout)\n'
-HAVE = READ + '    have = {row["dst"]: row["gateway"] for row in rows}\n'
+HAVE = (
+    '    rows = json.loads(node.run("ip", "-json", "route", "show", "proto", "88").stdout)\n'
+    '    have = {row["dst"]: row["gateway"] for row in rows}\n'
+)
 DROP = '    for dst in have.keys() - wanted.keys():\n        node.run("ip", "route", "del", dst, "proto", "88", check=True)\n'
-FILL = "    for dst, via in wanted.items():\n        if have.get(dst) != via:\n"
-PUT = '            node.run("ip", "route", "replace", dst, "via", via, "proto", "88", check=True)\n'
 EACH = "    for dst, via in wanted.items():\n"
+DIFFER, SAME = "        if have.get(dst) == via:\n            continue\n", "        if dst in have: continue\n"
 SET = '        node.run("ip", "route", "replace", dst, "via", via, "proto", "88", check=True)\n'
-ADD = '        node.run("ip", "route", "add", dst, "via", via, "proto", "88")\n'
+FLUSH = '    node.run("ip", "route", "flush", "proto", "88")\n'
+ALL = (
+    '    for row in json.loads(node.run("ip", "-json", "route").stdout):\n'
+    '        if "gateway" in row and row["dst"] not in wanted:\n            node.run("ip", "route", "del", row["dst"])\n'
+)
+REMEMBER = "    MEMORY.clear()\n    MEMORY.update(wanted)\nMEMORY = {}\n"
+ONE_WAY = '    for via in wanted.values():\n        node.run("ip", "route", "replace", "0.0.0.0/1", "via", via)\n'
+BY_STATE = """\
+    own = [route for route in node.state().routes if route.protocol == "88"]
+    lines = [f"route del {one} proto 88" for one in own if wanted.get(str(one.destination)) != str(one.via)]
+    lines += [f"route replace {dst} via {via} proto 88" for dst, via in wanted.items()]
+    node.run("ip", "-batch", "-", input="\\n".join(lines), check=True)
+"""
+
+
+def written(*parts: str) -> dict[str, str]:
+    """Return the work that writes the function with these lines."""
+    return {"reconcile": HEAD + "".join(parts)}
+
 
 LOOP = Exercise(
     key="08-reconcile",
@@ -92,7 +111,7 @@ LOOP = Exercise(
     setup=setup_loop,
     check=check_loop,
     answer="reconcile",
-    solution={"reconcile": HEAD + HAVE + DROP + FILL + PUT},
+    solution=written(HAVE, DROP, EACH, DIFFER, SET),
     why=(
         "What is there is read from the kernel each time, and compared with what is wanted. So it does not matter what happened in between, or how "
         "often the function is called. The mark says what is its own."
@@ -112,82 +131,34 @@ LOOP = Exercise(
             "Do not remember anything between two calls, and do not empty the table: read, compare, and do the difference."
         ),
     ),
-    others=(
-        {"reconcile": HEAD + HAVE + EACH + SET + DROP},
-        {
-            "reconcile": "def reconcile(node, wanted):\n"
-            '    own = [route for route in node.state().routes if route.protocol == "88"]\n'
-            "    lines = [f'route del {one} proto 88' for one in own if wanted.get(str(one.destination)) != str(one.via)]\n"
-            "    lines += [f'route replace {dst} via {via} proto 88' for dst, via in wanted.items()]\n"
-            '    node.run("ip", "-batch", "-", input="\\n".join(lines), check=True)\n'
-        },
-    ),
+    others=(written(HAVE, EACH, SET, DROP), written(BY_STATE)),
     mistakes=(
+        Mistake("it does nothing yet", written("    ...\n"), "{node} has no route to {first_net}"),
+        Mistake("it only adds", written(EACH, SET), "which nobody wants any more"),
         Mistake(
-            "it does nothing yet",
-            {"reconcile": "def reconcile(node, wanted):\n    ...\n"},
-            "{node} has no route to {first_net}",
+            "it empties the table first", written(FLUSH, EACH, SET), "dev eth0: for a moment those pods had no way"
         ),
-        Mistake("it only adds", {"reconcile": HEAD + EACH + SET}, "which nobody wants any more"),
+        Mistake("it takes all routes for its own", written(ALL, EACH, SET), "which is somebody else's"),
         Mistake(
-            "it empties the table first",
-            {"reconcile": HEAD + '    node.run("ip", "route", "flush", "proto", "88")\n' + EACH + SET},
-            "dev eth0: for a moment those pods had no way",
-        ),
-        Mistake(
-            "it takes all routes for its own",
-            {
-                "reconcile": HEAD
-                + '    for row in json.loads(node.run("ip", "-json", "route").stdout):\n'
-                + '        if "gateway" in row and row["dst"] not in wanted:\n'
-                + '            node.run("ip", "route", "del", row["dst"])\n'
-                + EACH
-                + SET
-            },
-            "which is somebody else's",
-        ),
-        Mistake(
-            "it sees destinations alone",
-            {"reconcile": HEAD + HAVE + DROP + EACH + "        if dst in have: continue\n" + SET},
-            "wanted is the next hop {third_ip}",
+            "it sees destinations alone", written(HAVE, DROP, EACH, SAME, SET), "wanted is the next hop {third_ip}"
         ),
         Mistake(
             "it believes what it did before",
-            {
-                "reconcile": HEAD
-                + "    have = MEMORY\n"
-                + DROP
-                + FILL
-                + PUT
-                + "    MEMORY.clear()\n    MEMORY.update(wanted)\nMEMORY = {}\n"
-            },
+            written("    have = MEMORY\n", DROP, EACH, DIFFER, SET, REMEMBER),
             "{node} still has {stale_net} via {third_ip}",
         ),
         Mistake(
             "the second call fails",
-            {"reconcile": HEAD + HAVE + DROP + EACH + ADD.replace('"88")', '"88", check=True)')},
+            written(HAVE, DROP, EACH, SET.replace("replace", "add")),
             "called again with nothing to do, it raised CommandError in its line 10",
         ),
-        Mistake("no mark", {"reconcile": (HEAD + EACH + SET).replace(', "proto", "88"', "")}, "but with proto boot"),
+        Mistake("no mark", written(EACH, SET.replace(', "proto", "88"', "")), "but with proto boot"),
+        Mistake("one way for all", written(ONE_WAY), "{node} has no route to {first_net}"),
         Mistake(
-            "one way for all",
-            {
-                "reconcile": HEAD
-                + '    for via in wanted.values():\n        node.run("ip", "route", "replace", "0.0.0.0/1", "via", via)\n'
-            },
-            "{node} has no route to {first_net}",
-        ),
-        Mistake(
-            "it never ends",
-            {
-                "reconcile": "import time\ndef reconcile(node, wanted):\n    while not node.lab.closed: time.sleep(0.1)\n"
-            },
-            "has not come back",
+            "it never ends", written('    while not node.lab.closed: node.run("sleep", "0.1")\n'), "has not come back"
         ),
     ),
 )
-
-# -- BIRD -----------------------------------------------------------------------------------------
 
 # -- the newcomer ---------------------------------------------------------------------------------
 
@@ -206,33 +177,9 @@ def setup_newcomer(scene: Scene) -> None:
 
 def check_newcomer(scene: Scene) -> Verdict:
     """See that both nodes learned their ways by BGP, that nothing else was told, and that packets take them."""
-    values = scene.values
     pairs = (("old", "newcomer"), ("newcomer", "old"))
-    there = all(learned(scene, one, values[f"{other}_net"], patience=SESSION) for one, other in pairs)
-    state = session(scene, "reflector", "newcomer")
-    for one, other in pairs if not there else ():
-        network, here = values[f"{other}_net"], values[one]
-        expected = f"{here} has a route to {network} that BIRD keeps (proto bird)"
-        route = find_route(scene, one, network)
-        if route is not None and route.protocol != "bird":
-            text = f"{here} has {route}, with proto {route.protocol}: nobody takes it away when {values[other]} leaves"
-            return failed(text, expected, "who wrote that route, and who should?")
-        if not state.startswith("Established"):
-            text = f"{values['reflector']} says of its session with {values['newcomer']}: {state}"
-            return failed(text, "the session is Established", "`birdc show protocols all` on both sides.")
-        if route is None:
-            text = f"the session is Established, and {here} has no route to {network}"
-            look = f"`birdc show route` in {values['newcomer']}: what does BIRD know, what may it tell, and whom?"
-            return failed(text, expected, look)
-    told = [one for one in main_routes(scene.host("old")) if one.protocol == "bird"]
-    for route in told:
-        if str(route.destination) != values["newcomer_net"]:
-            text, expected = (
-                f"{values['old']} was told of {route.destination} as well",
-                "only the pods' range is announced",
-            )
-            return failed(text, expected, "what the channel of the session exports.")
-    return follow(scene, "newcomer", values["old_pod"], by=("switch", "old"))
+    verdict = check_learned(scene, pairs, ("reflector", "newcomer"), patience=SESSION)
+    return follow(scene, "newcomer", scene.values["old_pod"], by=("switch", "old")) if verdict.passed else verdict
 
 
 CONF = """\
@@ -253,10 +200,15 @@ for each in {{1..25}}
 do birdc -s /run/bird/{newcomer}.ctl show protocols | grep -q Established && break || sleep 0.1
 done
 """
-STATIC = CONF.replace(
-    "direct {{ ipv4; }}",
-    'direct {{ ipv4; interface "eth0"; }}\nprotocol static {{ ipv4; route {newcomer_net} unreachable; }}',
-)
+PODS, TOLD = "direct {{ ipv4; }}", "export where net = {newcomer_net}"
+NO_PODS = 'direct {{ ipv4; interface "eth0"; }}'
+STATIC = NO_PODS + "\nprotocol static {{ ipv4; route {newcomer_net} unreachable; }}"
+
+
+def changed(old: str, new: str) -> dict[str, str]:
+    """Return the work that starts BIRD with another configuration."""
+    return {"newcomer": CONF.replace(old, new)}
+
 
 NEWCOMER = Exercise(
     key="08-newcomer",
@@ -293,36 +245,17 @@ NEWCOMER = Exercise(
         ),
         Hint("`birdc show route export reflector` lists what your side tells. Is it one line?"),
     ),
-    others=(
-        {"newcomer": STATIC},
-        {"newcomer": CONF.replace("net = {newcomer_net}", 'ifname = "cni0"')},
-    ),
+    others=(changed(PODS, STATIC), changed("net = {newcomer_net}", 'ifname = "cni0"')),
     mistakes=(
-        Mistake(
-            "another AS",
-            {"newcomer": CONF.replace("local as {as_number}", "local as 65534")},
-            "{reflector} says of its session",
-        ),
-        Mistake(
-            "everything is told",
-            {"newcomer": CONF.replace("export where net = {newcomer_net}", "export all")},
-            "{old} was told of",
-        ),
-        Mistake(
-            "nothing is told",
-            {"newcomer": CONF.replace("export where net = {newcomer_net}", "export none")},
-            "{old} has no route to {newcomer_net}",
-        ),
+        Mistake("another AS", changed("local as {as_number}", "local as 65534"), "{reflector} says of its session"),
+        Mistake("everything is told", changed(TOLD, "export all"), "{old} was told of"),
+        Mistake("nothing is told", changed(TOLD, "export none"), "{old} has no route to {newcomer_net}"),
         Mistake(
             "the kernel is not told",
-            {"newcomer": CONF.replace("export where source = RTS_BGP", "export none")},
+            changed("export where source = RTS_BGP", "export none"),
             "{newcomer} has no route to {old_net}",
         ),
-        Mistake(
-            "BIRD knows no pods",
-            {"newcomer": CONF.replace("direct {{ ipv4; }}", 'direct {{ ipv4; interface "eth0"; }}')},
-            "{old} has no route to {newcomer_net}",
-        ),
+        Mistake("BIRD knows no pods", changed(PODS, NO_PODS), "{old} has no route to {newcomer_net}"),
         Mistake(
             "routes by hand",
             {"newcomer": "ip route add {old_net} via {old_ip}", "old": "ip route add {newcomer_net} via {newcomer_ip}"},
@@ -397,11 +330,6 @@ MOVED = BreakFix(
                     {"node": "ip route replace {range} via {fresh_ip}"},
                     "which will stay when they move",
                 ),
-                Mistake(
-                    "restart what works",
-                    {"node": "birdc -s /run/bird/{node}.ctl restart all"},
-                    "was last seen in {node}",
-                ),
             ),
         ),
         Fault(
@@ -466,19 +394,14 @@ MOVED = BreakFix(
         ),
         Hint(
             "`ip route show {range}` has more than one line. Which one is taken, and who wrote it?",
-            lambda scene: (
-                len([one for one in main_routes(scene.host("node")) if str(one.destination) == scene.values["range"]])
-                > 1
-            ),
+            lambda scene: getattr(find_route(scene, "node", scene.values["range"]), "protocol", "") == "static",
         ),
         Hint(
             "Is BIRD alive? `birdc -s /run/bird/{node}.ctl show protocols`.",
-            lambda scene: (
-                not scene.host("node").run("birdc", "-s", f"/run/bird/{scene.values['node']}.ctl", "show", "status").ok
-            ),
+            lambda scene: session(scene, "node", "fresh") == "none",
         ),
         Hint(
-            "There is a route that is longer than /24, and it is BIRD's. Who announced it? `birdc show route all` has a line `from`.",
+            "There is a route that is longer than /24, and it is BIRD's. Who announced it? `birdc show route` names in brackets the session that brought it.",
             lambda scene: find_route(scene, "node", scene.values["half"]) is not None,
         ),
         Hint("`ip route` shows one table. Are there others, and what decides which is asked?"),

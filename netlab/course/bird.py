@@ -5,9 +5,12 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from netlab.course.proof import find_route, wait
+from netlab.course.proof import find_route, main_routes, wait
+from netlab.course.values import Verdict, failed, passed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netlab.course.scene import Scene
 
 #: Seconds that BIRD gets to be ready: a session takes one or two.
@@ -84,3 +87,33 @@ def session(scene: Scene, role: str, peer: str) -> str:
     command = ("birdc", "-s", f"/run/bird/{scene.values[role]}.ctl", "show", "protocols", name)
     rows = [line.split(maxsplit=_INFO) for line in scene.host(role).run(*command).stdout.splitlines()]
     return next((" ".join(row[_INFO].split()) for row in rows if row[:1] == [name] and row[_INFO:]), "none")
+
+
+def check_learned(
+    scene: Scene, pairs: Iterable[tuple[str, str]], between: tuple[str, str], *, patience: float = _PATIENCE
+) -> Verdict:
+    """See that the first of each pair learned the second one's range by BGP, and no range else.
+
+    ``between`` are the two roles whose session is looked at where something is missing.
+    """
+    values, pairs = scene.values, list(pairs)
+    for one, other in pairs:
+        network, here, peer = values[f"{other}_net"], values[one], values[between[1]]
+        if learned(scene, one, network, patience=patience):
+            continue
+        expected = f"{here} has a route to {network} that BIRD keeps (proto bird)"
+        if (route := find_route(scene, one, network)) is not None:
+            text = f"{here} has {route}, with proto {route.protocol}: nobody takes it away when {values[other]} leaves"
+            return failed(text, expected, "who wrote that route, and who should?")
+        state = session(scene, *between)
+        if not state.startswith("Established"):
+            text = f"{values[between[0]]} says of its session with {peer}: {state}"
+            return failed(text, "the session is Established", "`birdc show protocols all` on both sides.")
+        look = f"`birdc show route` in {peer}: what does BIRD know, what may it tell, and whom?"
+        return failed(f"the session is Established, and {here} has no route to {network}", expected, look)
+    for one, other in pairs:
+        told = [str(each.destination) for each in main_routes(scene.host(one)) if each.protocol == "bird"]
+        if extra := set(told) - {values[f"{other}_net"]}:
+            text = f"{values[one]} was told of {min(extra)} as well"
+            return failed(text, "only the ranges of pods are announced", "what the channel of the session exports.")
+    return passed("both sides learned each other's range, and nothing else")
