@@ -144,7 +144,7 @@ def test_a_bad_field_is_named(document: dict[str, Any], path: str, value: Any, m
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "the input: expected YAML or JSON documents"),
+        ("a: [", r"the input: line \d: expected YAML or JSON documents, found .did not find"),
         ("just words", "document 1: expected a Kubernetes object"),
         ("metadata: {name: x}", "document 1: kind: expected the object's kind"),
         (
@@ -194,6 +194,20 @@ def test_how_local_traffic_is_told(config: dict[str, Any], detector: LocalDetect
     """Each detectLocalMode gives its match; without a range of this family there is none."""
     node = _with(NODE, "spec.podCIDRs", ["10.244.1.0/24"])
     assert _settings(config, node=node).detector == detector
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("iptables", "! -i veth+ -j KUBE-MARK-MASQ"),
+        ("nftables", "ip daddr @cluster-ips iifname != veth* mark set mark or"),
+    ],
+)
+def test_interfaces_are_spelled_as_the_mode_does(mode: str, words: str) -> None:
+    """To the letter: kube-proxy puts no quotes round them."""
+    local = {"detectLocalMode": "InterfaceNamePrefix", "detectLocal": {"interfaceNamePrefix": "veth"}}
+    text = yaml.safe_dump_all([{**CONFIG, "mode": mode, **local}, NODE, SERVICE, SLICE])
+    assert words in render(text, family="ipv4")
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,12 @@ def _load(text: str) -> list[object]:
             return values
     try:
         return list(yaml.load_all(text, Loader=_Loader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}" if mark is not None else ""
+        raise ManifestError("the input", place, "YAML or JSON documents", error.problem or error.context) from error
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ManifestError("the input", "", "YAML or JSON documents", reason) from error
+        raise ManifestError("the input", "", "YAML or JSON documents", " ".join(str(error).split())) from error
 
 
 def _load_json(text: str) -> list[object] | None:
