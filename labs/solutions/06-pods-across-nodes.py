@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
@@ -253,11 +254,12 @@ def check_working(scene: Scene) -> Verdict:
     verdict = check_pairs(scene, "abc", explain=False)
     if not verdict.passed:
         return verdict
-    for letter in "abc":
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda x: ask(scene, f"pod_{x}", values["archive_ip"], 80), "abc"))
+    for letter, answer in zip("abc", answers, strict=True):
         pod, node = values[f"pod_{letter}"], values[f"node_{letter}_ip"]
-        answer = ask(scene, f"pod_{letter}", values["archive_ip"], 80, patience=0.4) or {}
-        if answer.get("client_address") != node:
-            seen = answer.get("client_address")
+        seen = answer and answer["client_address"]
+        if seen != node:
             return failed(
                 f"between pods all is well, but {values['archive']} "
                 + (f"sees {seen} when {pod} asks" if seen else f"does not answer {pod}"),
@@ -296,9 +298,7 @@ BROKEN = BreakFix(
                     "{pod_b} answers {pod_a}, but sees {node_a_ip} as the caller",
                 ),
                 Mistake(
-                    "a way that was there",
-                    {"node_a": "ip route replace {pod_b_ip}/32 via {node_b_ip}"},
-                    "the answer was last seen in {node_b}",
+                    "the way there", {"node_a": "ip route add {pod_b_ip} via {node_b_ip}"}, "last seen in {node_b}"
                 ),
             ),
         ),
