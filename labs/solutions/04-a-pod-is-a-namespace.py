@@ -129,16 +129,13 @@ def check_container(scene: Scene) -> Verdict:
     if same:
         look = "which process does `unshare --pid` put into the new namespace: the one that asks, or its children?"
         return failed(f"`{command}` is still in the {same[0]} namespace of the node", expected, look)
-    script = "grep NSpid /proc/$0/status; ls /proc/$0/root/proc | grep -c '^[0-9]'; tr '\\0' ' ' </proc/$0/root/proc/1/cmdline"
-    inside, count, first = [*scene.host("node").run("bash", "-c", script, str(mine.number)).stdout.split("\n"), "", ""][
-        :3
-    ]
-    if inside.split()[-1:] != ["1"]:
-        return failed(
-            f"`{command}` is process {inside.split()[-1]} of its PID namespace: something else is process 1",
-            expected,
-            "what your command starts first in the new namespace.",
-        )
+    inner = "ls /proc | grep -c '^[0-9]'; tr '\\0' ' ' </proc/1/cmdline"
+    script = f'grep NSpid /proc/$0/status && nsenter --target $0 --mount sh -c "{inner}"'
+    answer = scene.host("node").run("bash", "-c", script, str(mine.number), check=True)
+    numbers, count, first = answer.stdout.split("\n", 2)
+    if (inside := numbers.split()[-1]) != "1":
+        seen = f"`{command}` is process {inside} of its PID namespace: something else is process 1"
+        return failed(seen, expected, "what your command starts first in the new namespace.")
     if first.strip() != command:
         return failed(
             f"`{command}` has its own PID namespace, but the /proc that it sees has {count} processes of the node",
@@ -154,9 +151,9 @@ CONTAINER = Exercise(
     key="04-the-rest-of-a-container",
     title="The rest of a container",
     goal=(
-        "Start `sleep {seconds}` on {node} as a container of the pod {pod}, as far as namespaces go:\n\n"
-        "- It shares the network, UTS and IPC namespaces of the pod. The number of the pause process is in `/run/{pod}/pause.pid`.\n"
-        "- It has a PID namespace and a mount namespace of its own. It is process 1 there, and its `/proc` shows no other."
+        "Start `sleep {seconds}` on {node} as a container of the pod {pod}, as far as namespaces go.\n\n"
+        "It shares the network, UTS and IPC namespaces of the pod. The number of the pause process is in `/run/{pod}/pause.pid`.\n\n"
+        "It has a PID namespace and a mount namespace of its own. It is process 1 there, and its `/proc` shows no other."
     ),
     setup=setup_container,
     check=check_container,
