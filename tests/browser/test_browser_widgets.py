@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-AXE = "axe-core@4.10.2"
 NAME = "widgets.ipynb"
 CELLS = (
     """# the lab
@@ -214,25 +210,6 @@ def test_what_is_saved_is_hidden_while_the_live_view_is_there(notebook: Notebook
         expect(outputs).to_have_count(2)
         expect(outputs.nth(0)).to_be_visible()
         expect(outputs.nth(1)).to_be_hidden()
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the source of axe-core: that at NETLAB_AXE, or else as npm has it."""
-    if known := os.environ.get("NETLAB_AXE"):
-        return Path(known).read_text(encoding="utf-8")
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed, and NETLAB_AXE names no axe.min.js")
-    folder = tmp_path_factory.mktemp("axe")
-    command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", AXE]
-    # npm writes logs and packages to a home that this user may not have: both go here.
-    own = os.environ | {"npm_config_cache": str(folder / "cache")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90, env=own)
-    if done.returncode and not os.environ.get("CI"):
-        pytest.skip(f"npm cannot get {AXE}: {done.stderr.strip()[:200]}")
-    assert done.returncode == 0, done.stderr
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
