@@ -123,6 +123,10 @@ def _ended_in_the_stack(evidence: Evidence, ended: Ended) -> Drop:
     if found is not None:
         return found
     route = answer.route
+    if entry is None and route is not None and route.type == "local":
+        fault = interface_fault(evidence, ended, "lo")  # a host talks to itself by its loopback
+        if fault is not None:
+            return fault
     if route is None or route.type == "local":
         return _at_the_socket(evidence, ended, header)
     if entry is not None:

@@ -38,6 +38,10 @@ def refused_on_entry(evidence: Evidence, ended: Ended, interface: str, answer: R
         return ended.drop(
             "conntrack-full", interface, reason, f"conntrack drop counter +{grown.get('Conntrack_drop', 0)}"
         )
+    target = ended.header.destination if visit is None or visit.header is None else visit.header.destination
+    if target.is_loopback and answer.error:
+        reason = f"martian destination: {target} came in by {interface} of {host}, and is for a host's own lo only"
+        return ended.drop("martian", interface, reason, f"{answer.command}: {answer.reason}")
     return refused_source(evidence, ended, interface, answer)
 
 

@@ -165,9 +165,9 @@ class Evidence:
             return None
 
     def index(self, host: str, name: str) -> int:
-        """Return an interface's index, or 0."""
+        """Return an interface's index as a route lookup wants it: 0 for a host's own packets, which come by lo."""
         found = self.interface(host, name)
-        return found.index if found else 0
+        return found.index if found and found.kind != "loopback" else 0
 
     def peer(self, host: str, name: str) -> tuple[str, Interface] | None:
         """Return the host and the interface at the other end of a cable, where that is in the lab."""

@@ -59,6 +59,19 @@ def test_a_plain_journey(lab: Lab) -> None:
     assert journey.error == ""
 
 
+@pytest.mark.parametrize("target", ["10.0.2.2", "127.0.0.1", "::1"])
+def test_a_host_talks_to_itself(lab: Lab, target: str) -> None:
+    """By its loopback: no cable is met, and the route is the one to itself."""
+    net = routed(lab)
+    net.server.set_link("lo", up=True)
+    journey = net.server.trace(target, 80)
+    assert journey.ok, journey
+    assert journey.path == journey.way_back == ("server",)
+    assert set(journey.interfaces) == {"server/lo"}
+    route = next(step for step in journey.steps if step.kind == "route")
+    assert (route.verdict, route.observed) == ("for this host", True)
+
+
 def test_handshake_and_data_are_told_apart(lab: Lab) -> None:
     """The packets of a connection are named in order; each was sent once and arrived."""
     net = routed(lab)
