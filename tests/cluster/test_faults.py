@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,6 +42,20 @@ def test_requests_go_on_when_a_node_fails(web: Cluster) -> None:
     assert ask(web.pod("client"), f"{web.pod('back').ip}:8080")["server"] == "back"
     assert ask(web.node("node-2"), "10.96.0.10")["server"] in servers
     web.delete("pod/back")
+
+
+def test_a_node_may_fail_while_others_apply(web: Cluster) -> None:
+    """Two threads, one cluster: both get what they asked for, and the node that is back has every Service."""
+    many = [service(f"many-{number}", "web", clusterIP=f"10.96.9.{number + 1}") for number in range(20)]
+    applying = threading.Thread(target=web.apply, args=(many,))
+    applying.start()
+    web.fail_node("node-3")
+    applying.join(20)
+    assert not applying.is_alive()
+    assert ask(web.pod("client"), "10.96.9.20")["server"].startswith("web-")
+    web.return_node("node-3")
+    assert ask(web.node("node-3"), "10.96.9.20")["server"].startswith("web-")
+    web.delete(*(f"service/many-{number}" for number in range(20)))
 
 
 def test_a_pod_is_made_anew_when_its_pause_process_ends(web: Cluster) -> None:
