@@ -18,6 +18,7 @@ Kind = Literal["added", "removed", "changed"]
 _SIGNS = {"added": "+", "removed": "\N{MINUS SIGN}", "changed": "~"}
 _SAID = 5
 _SOURCE = re.compile(r" src \S+")
+_LISTENS = re.compile(r"(\w+) \S*:(\d+)$")
 _FAILED = {"FAILED"}
 _GATES = {"net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"}
 
@@ -69,7 +70,7 @@ def is_news(change: Change) -> bool:
         new = {value for field, _, value in change.fields if field == "state"}
         return change.kind != "changed" or bool(new & _FAILED) or any(field == "mac" for field, _, _ in change.fields)
     if change.what == "socket":
-        return "listen" in change.text.lower() or "LISTEN" in change.name or "UNCONN" in change.name
+        return "(LISTEN)" in change.text or "(UNCONN)" in change.text
     if change.what == "route":
         return " local " not in f" {change.name} " and "ff00::/8" not in change.name and "fe80::" not in change.name
     return not (change.what == "address" and "fe80:" in change.name)
@@ -95,12 +96,20 @@ def _mark(change: Change, old: Snapshot, new: Snapshot) -> Mark | None:
         "neighbour": (f"nb:{host}/main", f"{sign} {_short(change.name)}"),
         "rule": (f"ipt:{host}", f"{sign} rule"),
         "element": (f"ipt:{host}", f"{sign} element"),
-        "socket": (f"host:{host}", f"{sign} {change.text}"),
+        "socket": (f"host:{host}", f"{sign} {_port(change)}"),
         "policy": (f"host:{host}", f"{sign} routing policy"),
         "sysctl": (f"sysctl:{host}/net.ipv4.ip_forward" if change.name in _GATES else f"host:{host}", _was(change)),
     }
     identity, text = places[change.what]
     return Mark(identity, "changed", text)
+
+
+def _port(change: Change) -> str:
+    """Return what a socket listens on, short enough for a sign on a pod."""
+    found = _LISTENS.match(change.name)
+    if found is None:
+        return change.text
+    return f":{found[2]}" + ("" if found[1].startswith("tcp") else f"/{found[1].rstrip('6')}")
 
 
 def _was(change: Change) -> str:

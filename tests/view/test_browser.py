@@ -240,6 +240,35 @@ def test_rates_stand_at_the_cables(front: Front) -> None:
     front.page.wait_for_selector(".cable:not(.busy)")
 
 
+def test_rates_inside_of_a_node_stand_at_their_cable(front: Front) -> None:
+    """A node has coordinates of its own; what is written beside a cable in it is beside it."""
+    front.open()
+    calm = samples.cluster()
+    links = {"web-2": Counters(rx_packets=500, rx_bytes=50_000)}
+    busy = tuple(
+        replace(h, interfaces=tuple(replace(i, counters=links[h.name]) for i in h.interfaces)) if h.name in links else h
+        for h in calm.hosts
+    )
+    front.show(calm)
+    front.page.wait_for_timeout(400)
+    ports = tuple(
+        replace(
+            h,
+            interfaces=tuple(
+                replace(i, counters=links["web-2"]) if i.name == "veth0202c3f1" else i for i in h.interfaces
+            ),
+        )
+        for h in busy
+    )
+    front.show(replace(calm, hosts=ports))
+    cable = front.page.locator(".cable.busy").bounding_box()
+    label = front.page.locator(".nl-rates text").first.bounding_box()
+    assert cable is not None
+    assert label is not None
+    assert 0 < label["x"] - cable["x"] < 25
+    assert cable["y"] - 6 < label["y"] < cable["y"] + cable["height"]
+
+
 def test_a_folded_host_unfolds(front: Front) -> None:
     """Enter asks Python for the pods of that node, and once more folds them; a mark in the chart tells of its host."""
     front.open()

@@ -91,3 +91,12 @@ def test_many_changes_are_told_in_few_lines() -> None:
     lines = news(samples.isolated(30) - samples.isolated(2))
     assert len(lines) == 5
     assert lines[-1] == "and 24 more changes"
+
+
+def test_a_listener_is_marked_by_its_port() -> None:
+    """The sign has room for a number; the sentence below the picture says the rest."""
+    builder = samples.Builder("lab", {host.name: host for host in samples.two_hosts().hosts})
+    new = builder.listen("red", "nginx", 8080).listen("red", "dns", 53, "udp").build()
+    old = replace(new, hosts=samples.two_hosts().hosts)
+    assert signs(old, new)["host:red"] == ("changed", "+ :8080, + :53/udp")
+    assert any("0.0.0.0:8080 (LISTEN) appeared" in line for line in news(new - old))

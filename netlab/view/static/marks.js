@@ -55,8 +55,10 @@ class Marks {
     svg.firstElementChild?.append(overlay);
     for (const { mark, ghost } of this.active.values()) {
       // What is folded away is marked at the host that it belongs to.
-      const el = ghost ?? byId(svg, mark.id) ?? byId(svg, `host:${mark.id.replace(/^[a-z]+:/, "").split("/")[0]}`);
-      if (!el) continue;
+      const host = byId(svg, `host:${mark.id.replace(/^[a-z]+:/, "").split("/")[0]}`);
+      const el = ghost ?? byId(svg, mark.id) ?? host;
+      // A neighbour that a pod or a node learned is told of below the picture; there is no table of them here.
+      if (!el || (el === host && mark.id.startsWith("nb:"))) continue;
       if (ghost) overlay.append(ghost);
       el.classList.add(CLASSES[mark.kind]);
       if (mark.text) overlay.append(badge(mark, cornerOf(el, overlay)));

@@ -53,13 +53,13 @@ class Rates {
     const layer = document.createElementNS(SVG_NS, "g");
     layer.setAttribute("class", "nl-rates");
     layer.setAttribute("aria-hidden", "true");
+    svg.firstElementChild?.append(layer);
     const roomy = this.cables().length <= 20;
     for (const cable of this.cables()) {
       const text = this.texts.get(cable.dataset.nlId ?? "") ?? "";
       cable.classList.toggle("busy", text !== "");
       if (text && roomy) this.label(layer, cable, text);
     }
-    svg.firstElementChild?.append(layer);
   }
 
   /** Beside an upright cable, above a level one. @param {Element} layer @param {Element} cable @param {string} text */
@@ -67,13 +67,16 @@ class Rates {
     const path = /** @type {SVGPathElement | null} */ (cable.querySelector("path"));
     if (!path) return;
     const [box, length] = [path.getBBox(), path.getTotalLength()];
-    const middle = path.getPointAtLength(length / 2);
+    const [inner, outer] = [path.getCTM(), /** @type {SVGGElement} */ (layer).getCTM()];
+    // A cable inside of a node has the node's coordinates.
+    const shift = inner && outer ? outer.inverse().multiply(inner) : new DOMMatrix();
+    const middle = path.getPointAtLength(length / 2).matrixTransform(shift);
     const level = box.width > box.height;
     const lines = text.split(" · ");
     lines.forEach((line, number) => {
       const y = level ? middle.y - 8 - 12 * (lines.length - 1 - number) : middle.y - 2 + 12 * number;
       // A cable with a bend would run through words beside its middle.
-      const beside = box.width > 6 ? box.x + box.width + 6 : middle.x + 9;
+      const beside = box.width > 6 ? box.x + shift.e + box.width + 6 : middle.x + 9;
       const attributes = { x: level ? middle.x : beside, y, "text-anchor": level ? "middle" : "start" };
       shape("text", attributes, layer).textContent = line;
     });
