@@ -34,7 +34,8 @@ class Change:
         """Return it as kubectl prints it."""
         if self.verb == "deleted":
             kind = str(self.key).partition("/")[0]
-            return f'{kind} "{self.key.name}" deleted'
+            where = f" from {self.key.namespace} namespace" if self.key.namespace else ""
+            return f'{kind} "{self.key.name}" deleted{where}'
         return f"{self.key} {self.verb}"
 
 

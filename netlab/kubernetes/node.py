@@ -23,7 +23,8 @@ class Node:
     """One machine of the cluster.
 
     ``host`` is what it is made of; ``ready`` is false once it failed. ``network_list`` is its CNI configuration, which
-    may be replaced by one of the learner's own: pods that start later are wired by it.
+    may be replaced by one of the learner's own: pods that start later are wired by it. ``runtime.path`` are the folders
+    in which plugins are looked for; put one of your own before the others.
     """
 
     def __init__(self, member: Member, conflist: dict[str, Any]) -> None:

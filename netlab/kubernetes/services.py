@@ -87,12 +87,12 @@ def complete_service(
     spec: dict[str, Any] = {
         "type": "ClusterIP",
         "sessionAffinity": "None",
-        "internalTrafficPolicy": "Cluster",
         **{key: value for key, value in (given.get("spec") or {}).items() if value is not None},
     }
+    spec["ports"] = [_port(port) for port in spec.get("ports") or ()]
     if spec["type"] == "ExternalName":
         return {**given, "spec": spec}
-    spec["ports"] = [_port(port) for port in spec.get("ports") or ()]
+    spec.setdefault("internalTrafficPolicy", "Cluster")
     if spec["sessionAffinity"] == "ClientIP":
         spec.setdefault("sessionAffinityConfig", {"clientIP": {"timeoutSeconds": _AFFINITY_SECONDS}})
     _cluster_ips(spec, before, ranges, taken)

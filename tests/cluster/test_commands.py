@@ -33,7 +33,7 @@ def test_a_label_taken_away_takes_the_pod_out(web: Cluster) -> None:
     assert web.pod("web-2").alive
     with pytest.raises(InvalidInputError, match="--overwrite is false"):
         web.kubectl("label pod/web-1 app=other")
-    assert web.kubectl("delete pod web-2") == 'pod "web-2" deleted'
+    assert web.kubectl("delete pod web-2") == 'pod "web-2" deleted from default namespace'
     assert "web-2" not in web.pods
 
 
@@ -76,7 +76,7 @@ get pods web-1 -o name
     with pytest.raises(NotFoundError, match='"second" not found'):
         run_script(web, script)
     said = run_script(web, script, checked=False).splitlines()
-    assert said[:3] == ["service/second created", "service/second", 'service "second" deleted']
+    assert said[:3] == ["service/second created", "service/second", 'service "second" deleted from default namespace']
     assert said[3].startswith("error: services")
     assert said[4] == "pod/web-1"
     with pytest.raises(InvalidInputError, match="The line END"):

@@ -183,3 +183,17 @@ def test_states_of_pods_are_told(web: Cluster) -> None:
 def test_ages_are_kubectls(seconds: float, text: str) -> None:
     """The steps of HumanDuration: 2 minutes, 10 minutes, 3 hours, 8 hours, 2 days, 8 days."""
     assert age(seconds) == text
+
+
+@pytest.mark.kernel
+def test_an_external_name_has_no_addresses(web: Cluster) -> None:
+    """It is a name and nothing more, with ports or without."""
+    web.apply(
+        {**service("far"), "spec": {"type": "ExternalName", "externalName": "db.test", "ports": [{"port": 5432}]}}
+    )
+    assert plain(web.get("svc", "far"))[1] == "far  ExternalName  <none>  db.test  5432/TCP  AGE"
+    lines = plain(web.describe("svc", "far"))
+    assert "IP Families:  <none>" in lines
+    assert "External Name:  db.test" in lines
+    assert "Endpoints:  <none>" in lines
+    web.delete("service/far")

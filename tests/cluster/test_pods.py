@@ -96,7 +96,7 @@ def test_a_deleted_pod_leaves_nothing(cluster: Cluster) -> None:
     changes = cluster.apply(pod("second", nodeName="node-1", containers=[container]))
     assert str(changes) == "pod/second created"
     assert ask(cluster.node("node-2"), "192.168.1.11:8081")["server"] == "second"
-    assert str(cluster.delete("pod/second")) == 'pod "second" deleted'
+    assert str(cluster.delete("pod/second")) == 'pod "second" deleted from default namespace'
     after = picture()
     # The portmap plugin leaves its base chains for the next one.
     assert after[:2] == before[:2]
