@@ -194,15 +194,35 @@ def test_a_connection_is_known_where_its_numbers_cannot_be_chosen(noisy: Any, mo
     assert (dropped.kind, dropped.host) == ("rule", "router")
 
 
+def test_what_an_earlier_trace_left_does_not_get_in(lab: Lab) -> None:
+    """A connection whose data was lost sends it again, and its end, while the next ones are traced."""
+    net = routed(lab)
+    rule = ("FORWARD", "-p", "tcp", "--dport", "80", "-m", "length", "--length", "80:", "-j", "DROP")
+    net.router.iptables("-A", *rule)
+    lost = net.client.trace("10.0.2.2", 80, timeout=0.25)
+    assert lost.drop is not None
+    assert lost.drop.packet.startswith("data")
+    net.router.iptables("-D", *rule)
+    for _ in range(3):
+        journey = net.client.trace("10.0.2.2", 80)
+        assert journey.ok, journey
+        assert all(message.attempt == 1 and message.arrived for message in journey.messages)
+        assert len({packet.layers["TCP"].sport for packet in journey.packets if "TCP" in packet}) == 2
+
+
 def test_two_traces_at_once(lab: Lab) -> None:
     """Each has its own packets, and neither sees the other's; both tables are gone at the end."""
     net = routed(lab)
     net.router.iptables("-A", "FORWARD", "-p", "tcp", "-j", "ACCEPT")
     net.router.iptables("-A", "FORWARD", "-p", "icmp", "-j", "DROP")
-    found: dict[str, Journey] = {}
-    sent: dict[str, dict[str, Any]] = {"tcp": {"port": 80}, "icmp": {"protocol": "icmp", "timeout": 0.3}}
+    found: dict[str, list[Journey]] = {"tcp": [], "udp": [], "icmp": []}
+    sent: dict[str, dict[str, Any]] = {
+        "tcp": {"port": 80},
+        "udp": {"port": 53, "protocol": "udp", "payload": "the same"},
+        "icmp": {"protocol": "icmp", "timeout": 0.3},
+    }
     threads = [
-        threading.Thread(target=lambda name=name: found.update({name: net.client.trace("10.0.2.2", **sent[name])}))
+        threading.Thread(target=lambda name=name: found[name].append(net.client.trace("10.0.2.2", **sent[name])))
         for name in sent
         for _ in range(2)
     ]
@@ -210,10 +230,15 @@ def test_two_traces_at_once(lab: Lab) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found["tcp"].ok, found["tcp"]
-    assert {step.packet for step in found["tcp"].steps} == {"SYN", "SYN-ACK"}
-    assert found["icmp"].drop is not None
-    assert {step.packet for step in found["icmp"].steps} == {"echo request"}
+    names = {"tcp": {"SYN", "SYN-ACK"}, "udp": {"datagram"}, "icmp": {"echo request"}}
+    for protocol, journeys in found.items():
+        assert len(journeys) == 2
+        for journey in journeys:
+            assert journey.ok == (protocol != "icmp"), journey
+            assert {step.packet for step in journey.steps} == names[protocol]
+            assert all(message.attempt == 1 for message in journey.messages)
+            assert len({step.after.flow for step in journey.steps if step.after}) == (1 if protocol == "icmp" else 2)
+    assert all(journey.drop is not None for journey in found["icmp"])
     assert leftovers(net.router) == []
 
 
