@@ -47,6 +47,7 @@ FIRST = [
     ("py", "blue = lab.add_host('blue')\nprint('two', end='')\nprint(' hosts')"),
     ("py", "up = exercise('00-up')\nup"),
     ("py", "up.check()"),
+    ("py", 'from IPython.display import HTML\nHTML(\'<a href="01-second.ipynb">on</a> <a href="07-no.ipynb">no</a>\')'),
 ]
 SECOND = [("md", "# 01 · Second\n\nBack to [the first](00-first.ipynb).\n\n## Why\n"), ("py", "1 + 1")]
 
@@ -140,7 +141,8 @@ def test_all_links_inside_the_site_lead_somewhere(site: Path) -> None:
                 assert not place or any(attrs.get("id") == place for _, attrs in Reader(target).tags), link
     assert "../README.md" not in (site / "index.html").read_text(encoding="utf-8")
     assert ", out" in (site / "index.html").read_text(encoding="utf-8")
-    assert "01-second.html" in Reader(site / "00-first.html").links()
+    text = (site / "00-first.html").read_text(encoding="utf-8")
+    assert '<a href="01-second.html">on</a> <a>no</a>' in text, "in an output too"
 
 
 @pytest.mark.kernel

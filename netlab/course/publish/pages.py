@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _INDEX, _STYLE, _PICTURES = "index.html", "style.css", "pictures"
 _LINK = re.compile(r"(?P<image>!?)\[(?P<words>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<rest>[^)]*)\)")
+#: What is left to lead to a notebook is in an output, such as the map of the reader's progress.
+_NOTEBOOK = re.compile(r' href="([\w.-]+\.ipynb)"')
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 #: What a page can show of an output, the best first: no scripts, and no widgets, which need Python.
 _SHOWN = ["text/html", "image/svg+xml", "image/png", "text/markdown", "text/plain"]
@@ -79,7 +81,7 @@ class Pages:
         }
         made: tuple[str, Any] = self._exporter.from_notebook_node(notebook, resources=resources)
         page, more = made
-        self._files[name] = page.encode()
+        self._files[name] = _NOTEBOOK.sub(self._rehref, page).encode()
         self._files.update(more.get("outputs", {}))
 
     def _relink(self, found: re.Match[str]) -> str:
@@ -94,6 +96,10 @@ class Pages:
             self._files[target] = path.read_bytes()
             return found[0]
         return found["words"]
+
+    def _rehref(self, found: re.Match[str]) -> str:
+        page = self._targets.get(found[1])
+        return f' href="{page}"' if page else ""
 
 
 def _is_widget_alone(output: Any) -> bool:
