@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WIDTH = 110
 #: Where long rules begin, on lines of their own.
 INDENT = 24
+#: A space at which no line is broken.
+_TOGETHER = "\u00a0"
 _COMMENT = re.compile(r'-m comment --comment ("[^"]*"|\S+) ?')
 _MARKS = {"in": "→", "out": "→", "wrap": "⊞", "unwrap": "⊟", "socket": "●", "drop": "✕", "route": "·", "conntrack": "◆"}
 
@@ -75,10 +77,10 @@ def _step(step: Step, widths: tuple[int, int], flow: str) -> Iterator[str]:
     mark = ""
     if step.before is not None and step.after is not None and step.before.mark != step.after.mark:
         mark = f"mark {step.before.mark:#x} ⇒ {step.after.mark:#x}"
-    counted = f"[{step.counter}]" if step.counter is not None else ""
+    counted = f"[{step.counter}]".replace(" ", _TOGETHER) if step.counter is not None else ""
     tail = "  ".join(word for word in (*words, flow, mark, ttl, outer) if word)
     reason = _words(step.rule) if step.kind in {"rule", "route", "socket", "wrap", "unwrap"} else step.conntrack
-    reason = f"{reason}  {counted}".strip()
+    reason = f"{'' if reason == step.verdict else reason}  {counted}".strip()
     room = max(WIDTH - len(head), 24)
     if len(tail) + len(reason) + 2 <= room:
         tail, reason = "  ".join(word for word in (tail, reason) if word), ""
@@ -104,7 +106,8 @@ def _words(rule: str) -> str:
 
 
 def _wrap(text: str, room: int) -> list[str]:
-    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_TOGETHER, " ") for line in lines] or [""]
 
 
 def _place(step: Step) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import struct
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _GETCHAIN, _GETRULE = (nf.SUBSYS_NFTABLES << 8 | kind for kind in (4, 7))
 #: Hooks by their number in the IP families (linux/netfilter.h), and in the netdev family.
 _HOOKS = {0: "prerouting", 1: "input", 2: "forward", 3: "output", 4: "postrouting", 5: "ingress"}
 _NETDEV_HOOKS = {0: "ingress", 1: "egress"}
+_COMMENT = re.compile(r'\bcomment "[^"]*"')
 #: (family name, table, chain)
 Place = tuple[str, str, str]
 
@@ -97,7 +99,9 @@ def match_handles(sock: _socket.socket, rules: Iterable[FirewallRule], places: I
 
 def target_of(words: str) -> str:
     """Return what a rule does to a packet that it matches: DNAT, MASQUERADE, REJECT, DROP and so on, in capitals."""
-    parts = shlex.split(words) if words.count('"') % 2 == 0 else words.split()
+    # What nft has as a comment is no statement: kube-proxy's word for a mark is "masquerade".
+    said = _COMMENT.sub("", words)
+    parts = shlex.split(said) if said.count('"') % 2 == 0 else said.split()
     for option in ("-j", "-g"):
         if option in parts:
             return parts[parts.index(option) + 1]

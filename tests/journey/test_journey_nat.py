@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from journey_labs import Routed, bridged, routed
 
+from netlab.kernel.chains import target_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,6 +21,20 @@ pytestmark = pytest.mark.kernel
 def kinds(journey: Journey, leg: str) -> list[tuple[str, str]]:
     """Return who translated in one direction, and how."""
     return [(each.host, each.kind) for each in journey.nat if each.leg == leg]
+
+
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        ('meta mark set meta mark | 0x00004000 comment "masquerade"', ""),
+        ("meta mark & 0x00004000 != 0x00000000 masquerade fully-random", "MASQUERADE"),
+        ('-p tcp -m comment --comment "see -j DROP" -j DNAT --to-destination 10.0.2.2:80', "DNAT"),
+        ('ip daddr 10.0.0.1 counter drop comment "no accept here"', "DROP"),
+    ],
+)
+def test_a_comment_is_no_target(words: str, target: str) -> None:
+    """What a rule does is read from its words, and not from what it is called."""
+    assert target_of(words) == target
 
 
 def test_without_nat_there_is_no_rewrite(lab: Lab) -> None:
