@@ -313,6 +313,8 @@ def test_metrics_have_the_names_that_dashboards_know(node: Host) -> None:
     for table in ("filter", "nat"):
         count = sum(len(found) for (name, chain), found in chains.items() if name == table and "KUBE-" in chain)
         assert int(numbers[f'kubeproxy_sync_proxy_rules_iptables_total{{ip_family="IPv4",table="{table}"}}']) == count
+    assert 'kubeproxy_sync_proxy_rules_iptables_last{ip_family="IPv4",table="nat"}' in numbers
+    assert numbers["kubeproxy_sync_proxy_rules_service_changes_pending"] == "0"
     assert numbers['kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family="IPv4"}'] == "1"
     assert numbers['kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family="IPv4"}'] == "2"
     assert ask(node, "http://127.0.0.1:10249/proxyMode") == (200, "iptables")

@@ -220,18 +220,26 @@ class Applier:
     def _forget(self, state: State) -> int:
         if not needs_look(self._state, state):
             return 0
+        began = time.perf_counter()
         try:
             entries = udp_entries(self._socket, _AF[self.family])
         except KernelError:
             return 0  # this kernel does not track connections, so there is none to forget
         flows = {Flow(UDP, *entry.source, *entry.destination, *entry.answers): entry for entry in entries}
-        return sum(forget(self._socket, _AF[self.family], flows[flow]) for flow in stale(state, flows))
+        gone = sum(forget(self._socket, _AF[self.family], flows[flow]) for flow in stale(state, flows))
+        seconds = time.perf_counter() - began
+        self.metrics.observe("conntrack_reconciler_sync_duration_seconds", seconds, **self._labels)
+        return gone
 
     def _count(self, done: Sync) -> None:
         metrics, labels = self.metrics, self._labels
         if done.kind != "nothing":
             metrics.observe("sync_proxy_rules_duration_seconds", done.seconds, **labels)
             metrics.observe(f"sync_{done.kind}_proxy_rules_duration_seconds", done.seconds, **labels)
+            for table in ("filter", "nat") if self._backend.written else ():
+                metrics.set(
+                    "sync_proxy_rules_iptables_last", self._backend.written.get(table, 0), table=table, **labels
+                )
         metrics.set("sync_proxy_rules_last_timestamp_seconds", time.time(), **labels)
         metrics.add("conntrack_reconciler_deleted_entries_total", float(done.forgotten), **labels)
         self._tally.report(metrics, labels)

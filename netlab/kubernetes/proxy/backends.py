@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from netlab.errors import CommandError
 from netlab.kubernetes.proxy import iptables, nftables
 from netlab.kubernetes.proxy.batches import CHARACTERS, FIRST, RULES, split_iptables, split_nft, split_tables
+from netlab.kubernetes.proxy.facts import rule_counts
 from netlab.kubernetes.proxy.iptables_first import first_parts
 from netlab.kubernetes.proxy.iptables_fixed import CANARY, OWN_PREFIXES, SHARED_CHAINS
 from netlab.kubernetes.proxy.iptables_saved import read_saved
@@ -19,7 +20,7 @@ from netlab.kubernetes.proxy.model import Family
 from netlab.kubernetes.proxy.nftables_script import FIXED_CHAINS, TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from netlab.host import Host
     from netlab.kubernetes.proxy.model import State
@@ -42,6 +43,10 @@ class Backend(Protocol):
     @property
     def rules(self) -> iptables.Ruleset | nftables.Ruleset | None:
         """Return the ruleset that was loaded last."""
+
+    @property
+    def written(self) -> Mapping[str, int]:
+        """Return how many rules the last sync wrote, by table of iptables."""
 
     def full(self, state: State, *, fresh: bool = False) -> list[str]:
         """Write every rule, whatever is there; return sentences on what had to be left out.
@@ -71,6 +76,7 @@ class IptablesBackend:
     def __init__(self, host: Host, family: Family) -> None:
         """Write rules of one family into one host."""
         self.rules: iptables.Ruleset | None = None
+        self.written: dict[str, int] = {}
         self._host = host
         self._tool = "iptables" if family is Family.IPV4 else "ip6tables"
         self._command = (f"{self._tool}-restore", "--noflush", "-w")
@@ -92,7 +98,7 @@ class IptablesBackend:
             start = iptables.prepare(saved.jumps)
             stale = [chain for chain in there if chain.startswith(OWN_PREFIXES) and chain not in new.chains]
             warnings = self._full(start, (new, stale), batch)
-        self.rules = new
+        self.rules, self.written = new, rule_counts(new)
         return warnings
 
     def renew(self, state: State) -> list[str]:
@@ -129,6 +135,7 @@ class IptablesBackend:
         text = iptables.smallest(self.rules, new)
         if text:
             self._load(text)
+            self.written = {table: sum(map(_is_rule, lines)) for table, lines in split_tables(text)}
         self.rules = new
         return bool(text)
 
@@ -166,6 +173,10 @@ class IptablesBackend:
         load(self._host, self._command, [split_iptables(text, size) if size else text])
 
 
+def _is_rule(line: str) -> bool:
+    return line.startswith(("-A ", "-I "))
+
+
 class NftablesBackend:
     """Rules in a table of their own, by ``nft -f``."""
 
@@ -175,6 +186,7 @@ class NftablesBackend:
     def __init__(self, host: Host, family: Family) -> None:
         """Write rules of one family into one host."""
         self.rules: nftables.Ruleset | None = None
+        self.written: dict[str, int] = {}
         self._host = host
         self._family = family
         #: Commands that delete chains, and when they may be given (see `nftables.partial`).

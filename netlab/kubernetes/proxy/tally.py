@@ -66,6 +66,7 @@ class Tally:
         for kind in self.changes:
             metrics.add(f"sync_proxy_rules_{kind}_changes_total", self.changes[kind])
             self.changes[kind] = 0
+            metrics.set(f"sync_proxy_rules_{kind}_changes_pending", 0)
 
 
 def _of(rules: Ruleset, names: Iterable[str]) -> dict[str, int]:
