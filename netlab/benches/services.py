@@ -31,7 +31,7 @@ CLIENT = "10.127.0.2"
 PODS = 3
 _CONNECTIONS = 200
 #: How often a first sync is measured, by the number of Services: the short ones vary most.
-_ROUNDS = {100: 9, 1000: 3}
+_ROUNDS = {100: 9, 1000: 5}
 _FIRST = {("iptables", 5000): 6.0, ("iptables", 10000): 25.0}
 _CHANGE = {1000: 0.1, 10000: 0.5}
 _CONNECT = "{mode}: connect to the last of {size} Services"

@@ -236,10 +236,9 @@ class Applier:
         if done.kind != "nothing":
             metrics.observe("sync_proxy_rules_duration_seconds", done.seconds, **labels)
             metrics.observe(f"sync_{done.kind}_proxy_rules_duration_seconds", done.seconds, **labels)
-            for table in ("filter", "nat") if self._backend.written else ():
-                metrics.set(
-                    "sync_proxy_rules_iptables_last", self._backend.written.get(table, 0), table=table, **labels
-                )
+            written = self._backend.written
+            for table in ("filter", "nat") if written else ():
+                metrics.set("sync_proxy_rules_iptables_last", written.get(table, 0), table=table, **labels)
         metrics.set("sync_proxy_rules_last_timestamp_seconds", time.time(), **labels)
         metrics.add("conntrack_reconciler_deleted_entries_total", float(done.forgotten), **labels)
         self._tally.report(metrics, labels)
