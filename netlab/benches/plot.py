@@ -112,7 +112,7 @@ class Chart:
             ends = f'y1="{self._y(point.low):.1f}" y2="{self._y(point.high):.1f}"'
             yield f'<line x1="{x:.1f}" x2="{x:.1f}" {ends} stroke="{colour}" stroke-width="4" stroke-opacity="0.3"/>'
             yield _mark(place, x, y, colour)
-        x, y = _RIGHT - 130, _TOP + 4 + place * 20
+        x, y = _LEFT + 24, _TOP + 18 + place * 20  # what grows does so on the right
         yield _mark(place, x, y, colour)
         yield _text(x + 12, y + 4, name)
 
