@@ -215,6 +215,9 @@ def _small_gate(host: SceneHost, size: tuple[float, float], reach: tuple[float, 
 
 def small_chip(chip: Chip, width: float) -> ChipText:
     """Return what a small chip says: its name, and its state in words where it would have said its address."""
-    address = fit_middle(chip.addresses[0] if chip.addresses else "", width - 8, 10, "mono")
+    address = chip.addresses[0] if chip.addresses else ""
+    if text_width(address, 10, "mono") > width - 8 and "." in address:
+        address = f".{address.rpartition('.')[2].partition('/')[0]}"  # what tells it from its neighbours
+    address = fit_middle(address, width - 8, 10, "mono")
     short = fit_middle(chip.name, width - 24, 10, "mono")
     return ChipText(chip, short, words=False, lines=(("state", address),), size=10)

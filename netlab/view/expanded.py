@@ -25,16 +25,15 @@ _COLUMNS = 10
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """One folded node that is open: where its box is, from the upper left corner of the cards."""
+    """One folded node that is open: its box, its card, and the room that the box needs above all cards.
+
+    The box is counted from the upper left corner of that room.
+    """
 
     host: SceneHost
     box: Box
     card: Box
-
-    @property
-    def height(self) -> float:
-        """Return the room that it takes above all cards."""
-        return self.box[3] + _TIE
+    height: float
 
 
 def open_above(hosts: tuple[SceneHost, ...], cards: dict[str, Box], width: float) -> Opened | None:
@@ -47,7 +46,10 @@ def open_above(hosts: tuple[SceneHost, ...], cards: dict[str, Box], width: float
             high = _HEAD + rows * (_HEIGHT + _GAP) + (_BAR + _GAP if host.bridges else 0) + 4
             x, _, card, _ = cards[host.name]
             left = min(max(0.0, x + card / 2 - wide / 2), max(0.0, width - wide))
-            return Opened(host, (left, 0.0, wide, high), cards[host.name])
+            # Where the other cards leave room above the row, it stands beside them.
+            near = [top for at, top, size, _ in cards.values() if at < left + wide + _PAD and left - _PAD < at + size]
+            extra = max(0.0, high + _TIE - min(near))
+            return Opened(host, (left, extra + min(near) - high - _TIE, wide, high), cards[host.name], extra)
     return None
 
 

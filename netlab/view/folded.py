@@ -19,12 +19,13 @@ MARK = 12.0
 _ROW = 6
 _PITCH = 14.0
 _CHIP = 33.0
-_NARROWEST = 108.0
+_NARROWEST, _WAY = 108.0, 72.0
 
 
 def folded_card(host: SceneHost, spec: Spec) -> Card:
     """Lay out a folded hub."""
-    width = max(_NARROWEST, spec.min_width, compact_width(host))
+    ways = sum(1 for chip in host.chips)
+    width = max(_NARROWEST, spec.min_width, compact_width(host), 8 + ways * _WAY if ways > 1 else 0)
     sides = {chip.name: spec.sides.get(chip.name, "bottom") for chip in host.chips}
     top, low = (_CHIP / 2 if side in sides.values() else 0.0 for side in ("top", "bottom"))
     name = fit_middle(f"{'▾' if host.opened else '▸'} {host.name}", width - 16, 13, "bold")

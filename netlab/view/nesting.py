@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from netlab.view import words
 from netlab.view.nouns import Nest
+from netlab.view.underlay import is_switch
 
 if TYPE_CHECKING:
     from netlab.view.nouns import Cable, Scene, SceneHost
@@ -30,10 +31,8 @@ MOST_CARDS, MOST_BOXES = 4, 12
 def nest(scene: Scene) -> Scene:
     """Return the scene with each pod inside its node, if there are few nodes; else, and without pods, as it was."""
     pods = pods_of(scene)
-    if not pods or len(pods) > MOST_NODES:
-        return scene
     nodes = dict.fromkeys((*pods, *_companions(scene, pods)))
-    if len(nodes) > MOST_NODES:
+    if not 0 < len(nodes) <= MOST_NODES:
         return scene
     inside = {name for names in pods.values() for name in names}
     columns = 2 if len(nodes) > 1 else min(MOST_CARDS, max(2, *(len(names) for names in pods.values())))
@@ -71,7 +70,11 @@ def pods_of(scene: Scene) -> dict[str, tuple[str, ...]]:
 
 
 def _companions(scene: Scene, pods: dict[str, tuple[str, ...]]) -> list[str]:
-    """Return the nodes that have no pod yet: they hang on the same switch, by their one cable, and forward packets."""
+    """Return the nodes that have no pod yet: they hang on a switch, by their one cable, and forward packets.
+
+    They have rules, a tunnel or a bridge with an address. Beside a node with pods that is enough, so that a node stays
+    one when its ip_forward is set to 0.
+    """
     near: dict[str, set[str]] = {host.name: set() for host in scene.hosts}
     for cable in scene.between():
         if cable.kind != "tunnel":
@@ -82,8 +85,16 @@ def _companions(scene: Scene, pods: dict[str, tuple[str, ...]]) -> list[str]:
     return [
         host.name
         for host in scene.hosts
-        if host.name not in pods and host.forwards and len(near[host.name]) == 1 and near[host.name] <= switches
+        if host.name not in pods
+        and len(near[host.name]) == 1
+        and (near[host.name] <= switches if pods else is_switch(scene[next(iter(near[host.name]))]))
+        and (_has_kernel_of_node(host) if pods else host.forwards and _has_kernel_of_node(host))
     ]
+
+
+def _has_kernel_of_node(host: SceneHost) -> bool:
+    tunnel = any(chip.kind == "vxlan" for chip in host.chips)
+    return tunnel or bool(host.rules) or any(bridge.addresses for bridge in host.bridges)
 
 
 def _level(pods: int) -> Level:

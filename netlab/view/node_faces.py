@@ -157,7 +157,8 @@ def ruleset(parent: ET.Element, item: Part) -> None:
     """Write which firewall has how many rules, table by table."""
     host: SceneHost = item.data
     names = [name for name, _ in host.rules]
-    tool = "nftables" if all(name.startswith("nft ") for name in names) else "iptables"
+    nft = sum(name.startswith("nft ") for name in names)
+    tool = "nftables" if nft == len(names) else "firewalls" if nft else "iptables"
     total = sum(number for _, number in host.rules)
     said = ", ".join(f"{name} {number}" for name, number in host.rules)
     box = pen.group(parent, item.id, "rules", f"{tool} of {host.name}: {words.count(total, 'rule')} ({said}).")

@@ -48,7 +48,8 @@ class _Sheet:
 
 def node_card(host: SceneHost, spec: Spec) -> Card:
     """Lay out a node."""
-    nest = host.nest
+    # A node has a gate even while it has one interface only: its pods come later.
+    host, nest = replace(host, forwarding=host.forwarding or str(int(host.forwards))), host.nest
     assert nest is not None  # noqa: S101 - the caller has looked
     width = 2 * MARGIN + nest.columns * POD_WIDTH + (nest.columns - 1) * COLUMN_GAP
     sheet = _Sheet(host, nest, width)
@@ -60,6 +61,10 @@ def node_card(host: SceneHost, spec: Spec) -> Card:
     ports = {cable.other(pod.name): pod.name for pod in nest.pods for cable in nest.cables if pod.name in _hosts(cable)}
     for number, bridge in enumerate(host.bridges):
         _bridge(sheet, bridge, bar, number, ports)
+    if not host.bridges:
+        sheet.parts.append(
+            Part("quiet", "", MARGIN - 4, bar - 14, width, 14, "no pod yet: the bridge comes with the first")
+        )
     pods.place(nest, bar - _CABLE - room, bar, sheet.parts)
     _kernel(sheet, bar + BAR + ABOVE)
     _ways_out(sheet, height, bar)
@@ -163,12 +168,11 @@ def _ways_out(sheet: _Sheet, height: float, bar: float) -> None:
     chips = sorted((c for c in host.chips if c.master not in bridges), key=lambda chip: chip.kind != "vxlan")
     kernel = bar + BAR + ABOVE
     fork = kernel + _KERNEL + _FORK
+    gate = (LANE - GATE_LANE, kernel - GATE_HEIGHT / 2, GATE_WIDTH, GATE_HEIGHT)
+    identity = f"sysctl:{host.name}/net.ipv4.ip_forward"
+    sheet.parts.append(Part("gatelet", identity, *gate, host))
     if host.bridges:
-        gate = (LANE - GATE_LANE, kernel - GATE_HEIGHT / 2, GATE_WIDTH, GATE_HEIGHT)
-        identity = f"sysctl:{host.name}/net.ipv4.ip_forward"
         sheet.lanes.append(((LANE, bar + BUS), (LANE, gate[1])))
-        if host.forwarding:
-            sheet.parts.append(Part("gatelet", identity, *gate, host))
     wide = (sheet.width - 2 * PAD - 10 * (len(chips) - 1)) / max(1, len(chips))
     for chip, x in zip(chips, _places(sheet, len(chips), wide), strict=True):
         text = _way_out(chip, sheet.nest.node_ports, wide)

@@ -157,7 +157,7 @@ def _way(
             end = (x if left else x + wide, top + _HEAD)
             return ((start[0], _HEIGHT), start, (to, start[1]), (to, end[1]), end), (to, border)
     shift = max(0.0, wide / 2 - 20 - max(0, number - 2) * _APART_INSIDE) if around else to - x - wide / 2
-    return None, (x + wide / 2 + shift, top)
+    return None, (x + wide / 2 + shift, top if around else top - 10)
 
 
 def _holds(outer: Box, inner: Box) -> bool:

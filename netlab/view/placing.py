@@ -166,9 +166,7 @@ def _tree(scene: Scene, graph: Graph, part: list[str], found: Plan, levels: dict
             found.parents[name] = next(n for n in graph[name] if distances[n] == distance - 1)
         parent = found.parents.get(name, name)
         down = name in below or levels.get(parent, 0) < 0
-        # The row of folded hubs stays where it is; what was unfolded stands above it.
-        step = 2 if parent == root and _is_unfolded(scene, graph, name, root) else 1
-        levels[name] = levels.get(parent, 0) + (-step if down else step) if name != root else 0
+        levels[name] = levels.get(parent, 0) + (-1 if down else 1) if name != root else 0
     hubs = {}
     for name in part:
         leaves = [n for n in graph[name] if len(graph[n]) == 1 and found.parents.get(n) == name]
@@ -184,10 +182,6 @@ def _tree(scene: Scene, graph: Graph, part: list[str], found: Plan, levels: dict
             found.wrapped.setdefault(hub, []).append((leaf, row, column))
             distance = (row // 2 + 1) if both else row + 1
             levels[leaf] = levels[hub] + (-distance if (both and row % 2) or levels[hub] < 0 else distance)
-
-
-def _is_unfolded(scene: Scene, graph: Graph, name: str, root: str) -> bool:
-    return not scene[name].units and len(graph[name]) > 1 and any(scene[n].units for n in graph[root])
 
 
 def _uplinks(scene: Scene, root: str) -> set[str]:

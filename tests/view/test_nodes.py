@@ -51,7 +51,9 @@ def test_pods_are_inside_their_node() -> None:
     assert seen.hosts["host:underlay"].top > seen.hosts["host:node-1"].bottom
 
 
-@pytest.mark.parametrize("before", [(1, 1, 1), (2, 2, 2), (2, 3, 1), (4, 4, 4), (7, 2, 2), (12, 5, 3), (0, 1, 0)])
+@pytest.mark.parametrize(
+    "before", [(1, 1, 1), (2, 2, 2), (2, 3, 1), (4, 4, 4), (7, 2, 2), (12, 5, 3), (0, 1, 0), (0, 0, 0)]
+)
 @pytest.mark.parametrize("node", [1, 2, 3])
 def test_one_more_pod_moves_no_other_node(before: tuple[int, ...], node: int) -> None:
     """Whatever the numbers: nodes stay where they are, and the other pods keep their order."""
