@@ -88,3 +88,7 @@ def in_a_cluster(done: Run) -> None:
     assert "REJECT" in done.text("nobody-ready")
     assert set(counted(done.text("explain-first-hop"))) == {"web-1", "web-2", "web-3"}
     assert done.text("explain-first-hop").splitlines()[-1] == "0 packets with 10.96.0.10"
+    maps = done.text("explain-nftables")
+    assert set(counted(maps.splitlines()[0])) == {"web-1", "web-2", "web-3"}
+    assert "From 10.244.1.1 icmp_seq=1 Destination Port Unreachable" in maps
+    assert "10.96.0.10 . tcp . 80 : goto service-" in maps

@@ -90,10 +90,11 @@ def balancer(done: Run) -> None:
 
 def draining(done: Run) -> None:
     """Check what is said of pods that leave."""
-    _, new, old = done.text("leave").splitlines()
+    _, new, old, entry, *_ = done.text("leave").splitlines()
     pod, state = old.split()[-2:]
     assert state == "open"
     assert pod not in new
+    assert re.search(r"ESTABLISHED src=203\.0\.113\.10 dst=192\.168\.1\.12 .* src=10\.244\.2\.\d+ ", entry)
     assert "silence" not in new
     assert "(None, 'hung up')" in done.text("ended") or "(None, 'reset')" in done.text("ended")
     serving, ended = done.text("terminating-slice").splitlines()
