@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sys
@@ -92,8 +93,18 @@ def environment(data: str) -> dict[str, str]:
 
 def run(chapter: Path, folder: Path) -> Run:
     """Run a chapter in a new kernel, with the solutions behind its checks; raises CellExecutionError."""
+    return asyncio.run(begin(chapter, folder))
+
+
+async def begin(chapter: Path, folder: Path, *, last: str = "") -> Run:
+    """Run a chapter as `run` does, so that others can run beside it.
+
+    ``last`` is the source of one more cell at the end, whose id is "last".
+    """
     notebook = read(chapter)
     add_solutions(notebook)
+    if last:
+        notebook.cells.append(nbformat.v4.new_code_cell(last, id="last"))  # type: ignore[no-untyped-call]
     client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}})
     done = Run(notebook)
 
@@ -103,7 +114,7 @@ def run(chapter: Path, folder: Path) -> Run:
 
     client.on_cell_execute = note_kernel
     with tempfile.TemporaryDirectory() as data:
-        begin = time.monotonic()
-        client.execute(env=environment(data))
-        done.seconds = time.monotonic() - begin
+        started = time.monotonic()
+        await client.async_execute(env=environment(data))
+        done.seconds = time.monotonic() - started
     return done

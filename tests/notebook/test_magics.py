@@ -227,10 +227,7 @@ def test_restart_leaves_nothing(kernel: Kernel) -> None:
     """Restart Kernel ends the lab with all that ran in it."""
     kernel.run(f"red.popen('sleep', '4711.4{MARK}')")
     assert processes(f"sleep 4711.4{MARK}")
-    kernel.client.stop_channels()
-    kernel.manager.restart_kernel(now=True)
-    kernel.client = kernel.manager.client()
-    kernel.connect()
+    kernel.restart()
     assert kernel.run("%load_ext netlab\n%host red hostname").reply["ename"] == "NotFoundError"
     assert not processes(f"sleep 4711.4{MARK}")
 

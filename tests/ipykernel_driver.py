@@ -71,8 +71,17 @@ class Kernel:
         """Return the kernel's process id."""
         return int(self.run("import os; print(os.getpid())").text)
 
-    def run(self, code: str, *, on_text: Callable[[str], object] | None = None) -> Cell:
-        """Run a cell to its end; ``on_text`` is called with all that was printed so far, each time more comes."""
+    def run(
+        self,
+        code: str,
+        *,
+        on_text: Callable[[str], object] | None = None,
+        on_start: Callable[[], object] | None = None,
+    ) -> Cell:
+        """Run a cell to its end; ``on_text`` is called with all that was printed so far, each time more comes.
+
+        ``on_start`` is called when the kernel has begun with it.
+        """
         start = time.monotonic()
         message = self.client.execute(code)
         cell = Cell(ident=message)
@@ -88,17 +97,33 @@ class Kernel:
                 continue
             if kind == "status" and content["execution_state"] == "idle":
                 break
+            if kind == "execute_input" and on_start is not None:
+                on_start()
             if kind in {"stream", "error", "display_data", "execute_result"}:
                 cell.outputs.append((time.monotonic() - start, kind, content))
                 if on_text is not None:
                     on_text(cell.text)
-        cell.reply = self.client.get_shell_msg(timeout=PATIENCE)["content"]
+        cell.reply = self._reply(message)
         return cell
+
+    def _reply(self, message: str) -> dict[str, Any]:
+        """Return the reply to a message; one to an earlier question, such as whether it is ready, may come before."""
+        while True:
+            answer = self.client.get_shell_msg(timeout=PATIENCE)
+            if answer["parent_header"].get("msg_id") == message:
+                return dict(answer["content"])
 
     def complete(self, code: str) -> list[str]:
         """Return what is offered behind the last character."""
         matches = self.client.complete(code, reply=True, timeout=PATIENCE)["content"]["matches"]
         return [str(match) for match in matches]
+
+    def restart(self) -> None:
+        """Restart the kernel, as the menu does, and wait until the new one answers."""
+        self.client.stop_channels()
+        self.manager.restart_kernel(now=True)
+        self.client = self.manager.client()
+        self.connect()
 
     def close(self) -> None:
         """End the kernel."""
