@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _IPTABLES_TARGET = re.compile(r"(?:^| )-(?:j|g) (\S+)")
 _NFT_TARGET = re.compile(r"\b(?:jump|goto) ([^\s,}]+)")
 _NFT_VERDICT = re.compile(r"\b(accept|drop|reject|return|masquerade|dnat|snat|redirect|continue|queue|notrack)\b")
 _PROBABILITY = re.compile(r"--probability (\S+)")
+#: What differs between rules of one row: the dice, and where they lead.
+_DICE = re.compile(r" ?(?:-m statistic --mode random --probability \S+|-[jg] \S+.*)")
 _KUBE = re.compile(r"KUBE-(SVC|SVL|EXT|FW|SEP)-[A-Z2-7]{16}")
 
 Key = tuple[str, str, str, str]
@@ -35,7 +38,8 @@ class Step:
     """A rule as the walk shows it.
 
     ``targets`` are the chains it can go to; ``verdict`` is what it does else, in capitals; ``chance`` is its
-    probability from 0 to 1; ``comment`` was taken out of ``text``.
+    probability from 0 to 1, and ``share`` what of all packets that come to its row of dice it takes: of those that the
+    rules before it have left over. ``comment`` was taken out of ``text``.
     """
 
     number: int
@@ -47,6 +51,7 @@ class Step:
     packets: int | None = None
     bytes: int | None = None
     handle: int | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +105,24 @@ def to_chains(host: HostState) -> tuple[Chain, ...]:
 
 def _chain(key: Key, rules: list[FirewallRule], alias: str) -> Chain:
     policy = next((rule for rule in rules if rule.policy is not None), None)
-    steps = tuple(_step(rule) for rule in rules if rule.policy is None)
+    steps = tuple(_shared([_step(rule) for rule in rules if rule.policy is None]))
     if policy is None:
         return Chain(*key, steps, alias=alias)
     return Chain(*key, steps, policy.hook, policy.priority, policy.policy, policy.packets, alias)
+
+
+def _shared(steps: list[Step]) -> Iterator[Step]:
+    """Yield the steps with their shares: in a row of rules that match the same, each rolls for what is left over."""
+    for _, row in groupby(steps, key=lambda step: _DICE.sub("", step.text)):
+        dice = list(row)
+        left = 1.0 if any(step.chance is not None for step in dice) else None
+        for step in dice:
+            if left is None or not (step.targets or step.verdict):
+                yield step
+                continue
+            share = left * (1.0 if step.chance is None else step.chance)
+            yield replace(step, share=share)
+            left -= share
 
 
 def _step(rule: FirewallRule) -> Step:
@@ -194,7 +213,7 @@ def _describe_chain(
         yield f"{indent}       –  no rule"
     for step in chain.steps:
         packets = "     –" if step.packets is None else f"{step.packets:6}"
-        chance = f"  [{step.chance:.0%}]" if step.chance is not None else ""
+        chance = f"  [{step.share:.0%} of all]" if step.share is not None else ""
         comment = f"  # {step.comment}" if step.comment else ""
         mark = "▸" if (chain.id, step.number) in met else " "
         yield f"{indent} {mark}{packets}  {step.text}{chance}{comment}"

@@ -112,6 +112,7 @@ def _plain(chain: Chain) -> dict[str, Any]:
             "targets": [f"{'/'.join(chain.key[:3])}/{target}" for target in step.targets],
             "comment": step.comment,
             "chance": step.chance,
+            "share": step.share,
         }
         for step in chain.steps
     ]

@@ -72,6 +72,20 @@ def test_a_step_tells_its_chance_its_target_and_its_verdict() -> None:
     assert (jump.verdict, final.verdict, final.targets) == ("", "DNAT", ())
 
 
+def test_dice_in_a_row_tell_their_share_of_all() -> None:
+    """One in three, half of what is left, and the rest are a third each; other rules of the chain roll nothing."""
+    roll = "-m statistic --mode random --probability"
+    rules = (
+        "! -s 10.244.0.0/16 -d 10.96.0.10/32 -j KUBE-MARK-MASQ",
+        *(f"{roll} {chance} -j KUBE-SEP-{end}" for chance, end in ((0.33333333349, "A"), (0.5, "B"))),
+        "-j KUBE-SEP-C",
+    )
+    chains = walk("\n".join(("*nat", ":X - [0:0]", *(f"[0:0] -A X {rule}" for rule in rules), "COMMIT", "")))
+    shares = [step.share for step in chains["nat X"].steps]
+    assert shares[0] is None
+    assert shares[1:] == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+
+
 def test_a_chain_without_rules_can_still_be_followed() -> None:
     """A jump to an empty chain leads to a chain with no step."""
     assert walk()["nat EMPTY"].steps == ()
@@ -83,7 +97,7 @@ def test_the_text_shows_each_chain_once() -> None:
     text = describe("node-1", walk(again).values())
     assert text.count("--to-destination") == 1
     assert "KUBE-SVC-4SW47YFZTEDKD3PK (default/web:http): see above" in text
-    assert "[33%]" in text
+    assert "[33% of all]" in text
 
 
 def test_a_host_without_rules_says_so() -> None:

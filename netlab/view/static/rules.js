@@ -1,9 +1,20 @@
 // A host's rules as a walk. Everything is here: following a jump needs no answer from Python.
 
 /**
- * @typedef {{number: number, text: string, verdict: string, targets: string[], comment: string, chance: number | null}} Step
+ * @typedef {{number: number, text: string, verdict: string, targets: string[], comment: string, chance: number | null, share: number | null}} Step
  * @typedef {{id: string, tool: string, family: string, table: string, name: string, hook: string | null, policy: string | null, alias: string, steps: Step[]}} Chain
  */
+
+/** One roll of the dice: the share of all packets as a bar and a number, and the chance that is written in the rule. @param {Step} step */
+function shareOf(step) {
+  const share = `${Math.round((step.share ?? 0) * 100)} %`;
+  const filled = make("span", "");
+  filled.style.width = share;
+  const track = make("span", "nl-track", filled);
+  track.setAttribute("aria-hidden", "true");
+  const chance = step.chance === null ? "what is left" : `p ${step.chance.toFixed(3)}`;
+  return make("span", "nl-share", track, make("b", "", share), make("span", "nl-unseen", " of all, "), make("span", "nl-chance", chance));
+}
 
 class Walk {
   /** @param {HTMLElement} root @param {any} model */
@@ -66,7 +77,7 @@ class Walk {
     const text = make("td", "nl-rule", step.text || "every packet");
     if (step.comment) text.append(" ", make("span", "nl-comment", step.comment));
     const where = make("td", "nl-where");
-    if (step.chance !== null) where.append(make("span", "nl-chance", `${Math.round(step.chance * 100)} % `));
+    if (step.share !== null) where.append(shareOf(step));
     if (step.verdict) where.append(make("span", `nl-verdict ${step.verdict}`, step.verdict));
     const row = make("tr", "", count, text, where);
     row.dataset.row = `${chain.id} ${step.number}`;
