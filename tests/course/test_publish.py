@@ -182,19 +182,24 @@ def test_a_solution_is_folded_behind_its_exercise(site: Path) -> None:
     (name,) = set(re.findall(r"Set <code>lo</code> of (\w+) up", text))
     assert re.search(rf"<details><summary>A solution</summary><pre[^>]*># in {name}\n", text)
     assert "up.solution()" not in text
-    assert not any("open" in attrs for attrs in Reader(site / "00-first.html").all("details"))
+    assert [attrs.get("class") for attrs in Reader(site / "00-first.html").all("details") if "open" in attrs] == [
+        "later"
+    ]
 
 
 @pytest.mark.kernel
 @pytest.mark.notebook
 def test_a_picture_stays_as_the_text_around_it_means_it(site: Path) -> None:
     """A host that was added two cells below is not in it; the live view itself, which needs Python, is left out."""
-    (picture,) = (site / "pictures").iterdir()
-    drawn = picture.read_text(encoding="utf-8")
-    assert ">red<" in drawn
-    assert ">blue<" not in drawn
+    first, later = Reader(site / "00-first.html").all("img")
+    drawn = [(site / str(one["src"])).read_text(encoding="utf-8") for one in (first, later)]
+    assert [(">red<" in one, ">blue<" in one) for one in drawn] == [(True, False), (True, True)]
+    assert "1 host (red)" in str(first["alt"])
+    assert "2 hosts (red and blue)" in str(later["alt"])
     text = (site / "00-first.html").read_text(encoding="utf-8")
-    assert text.count("1 host (red)") == 1, "its words, as alternative text"
+    assert text.count("1 host (red)") == 1, "as alternative text"
+    shown, added, again = (text.index(words) for words in ("diagram", "two hosts", "The picture after this"))
+    assert shown < added < again
     assert re.search(r"<pre[^>]*>two hosts\n</pre>", text), "one stream, one block"
 
 

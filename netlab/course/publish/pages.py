@@ -10,7 +10,7 @@ import nbformat
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from netlab.course.publish.running import SOLUTION
+from netlab.course.publish.running import LATER, OTHER, SOLUTION
 from netlab.course.widget import STATIC
 from netlab.view import theme
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _INDEX, _STYLE, _PICTURES = "index.html", "style.css", "pictures"
+#: What the template knows by these words.
+_NAMES = {"style": _STYLE, "index": _INDEX, "solution": SOLUTION, "later": LATER, "other": OTHER}
 _LINK = re.compile(r"(?P<image>!?)\[(?P<words>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<rest>[^)]*)\)")
 #: What is left to lead to a notebook is in an output, such as the map of the reader's progress.
 _NOTEBOOK = re.compile(r' href="([\w.-]+\.ipynb)"')
@@ -77,7 +79,7 @@ class Pages:
         resources = {
             "unique_key": Path(name).stem,
             "output_files_dir": _PICTURES,
-            "site": {**facts, "style": _STYLE, "index": _INDEX, "solution": SOLUTION},
+            "site": {**facts, **_NAMES},
         }
         made: tuple[str, Any] = self._exporter.from_notebook_node(notebook, resources=resources)
         page, more = made

@@ -20,22 +20,44 @@ _PATIENCE = 120
 _CHECK = re.compile(r"(\w+)\.check\(\)")
 #: The tag of a cell that shows a solution: a page shows only what came of it.
 SOLUTION = "netlab-solution"
+#: The mark, among an output's metadata, of a picture that an earlier cell shows.
+LATER = "netlab_later"
+#: The mark of one whose words are others: there are other hosts or cables in it.
+OTHER = "netlab_other"
+_PICTURE = "image/svg+xml"
 
 
 class _Client(NotebookClient):
-    """Runs cells; a live picture stays as it was at the end of its own cell, since that is what the text speaks of."""
+    """Runs cells; a live picture stays as it was at the end of its own cell, since that is what the text speaks of.
+
+    A cell below that changed the picture gets the new one, marked as `LATER`.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Take what a NotebookClient takes."""
         super().__init__(*arguments, **options)
         self._shown: dict[str, int] = {}
+        self._words: dict[str, str] = {}
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
-        """Leave out a change to what an earlier cell showed."""
-        identity = (msg["content"].get("transient") or {}).get("display_id")
-        if identity and self._shown.setdefault(identity, cell_index) != cell_index:
-            return None
-        return super().process_message(msg, cell, cell_index)
+        """Keep a change to what an earlier cell showed with the cell that changed it."""
+        content = msg["content"]
+        identity = (content.get("transient") or {}).get("display_id")
+        if not identity:
+            return super().process_message(msg, cell, cell_index)
+        words = content["data"].get("text/plain", "")
+        changed = self._words.get(identity, words) != words
+        self._words[identity] = words
+        if self._shown.setdefault(identity, cell_index) == cell_index:
+            return super().process_message(msg, cell, cell_index)
+        if _PICTURE in content["data"]:
+            older = [one for one in cell.outputs if one.get("metadata", {}).get(LATER) == identity]
+            cell.outputs = [one for one in cell.outputs if one not in older]
+            mark = {LATER: identity, OTHER: changed or any(one.metadata[OTHER] for one in older)}
+            cell.outputs.append(
+                nbformat.v4.new_output("display_data", data=content["data"], metadata=mark)  # type: ignore[no-untyped-call]
+            )
+        return None
 
 
 def run_chapter(path: Path) -> Any:
