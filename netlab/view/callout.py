@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Line = tuple[str, Face, str]  # text, face, colour
 _WIDTH, _LINE, _GAP, _PAD = 250.0, 14.0, 16.0, 10.0
+_HIGH, _MUCH = 0.75, 60.0
 _RULE = 38  # letters of a rule in one line
 _COMMENT = re.compile(r'-m comment --comment (?:"[^"]*"|\S+) ?|-m (?:tcp|udp) ')
 
@@ -58,11 +59,9 @@ def of_drop(journey: Journey, stop: Hop) -> Words | None:
         return Words(tuple((line, "bold", "badline") for line in _wrapped(drop.reason, _WIDTH)))
     word = "REJECTED" if step.verdict == "REJECT" else "DROPPED"
     of = _rules(journey.snapshot, step)
-    place = f", rule {step.position}{f' of {of}' if of else ''}" if step.position else ""
-    lines: list[Line] = [
-        (f"{word} in {step.host}", "bold", "badline"),
-        (f"{step.table} {step.chain}{place}", "ui", "ink"),
-    ]
+    lines: list[Line] = [(f"{word} in {step.host}", "bold", "badline"), (f"{step.table} {step.chain}", "ui", "ink")]
+    if step.position:
+        lines.append((f"rule {step.position}{f' of {of}' if of else ''}", "ui", "ink"))
     rule = _COMMENT.sub("", step.rule)
     head, mark, verdict = rule.rpartition("-j ")
     lines += [(line, "mono", "ink") for line in _cut(head.strip())]
@@ -102,7 +101,13 @@ def write(body: ET.Element, words: Words, stop: Hop, places: tuple[Places, list[
     ``places`` are those of the picture, the boxes that it may not cover, and the size of the picture.
     """
     known, taken, size = places
-    box, leader = _beside_node(words, stop, known, taken) or (_free(stop.at, words.size, taken, size), None)
+    beside = _beside_node(words, stop, known, taken)
+    free = _free(stop.at, words.size, taken, size)
+    # A high picture stands beside the table: there it must not grow much.
+    if beside is None or (size[1] > size[0] * _HIGH and beside[0][0] - free[0] > _MUCH):
+        box, leader = free, None
+    else:
+        box, leader = beside
     x, y, *_ = box
     group = ET.SubElement(body, "g", {"class": f"nl-note {'nl-note-drop' if words.sign else 'nl-note-nat'}"})
     group.set("data-step", str(stop.number))

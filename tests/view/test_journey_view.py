@@ -202,7 +202,7 @@ def test_a_drop_stands_on_the_line_with_its_reason_beside_it(dropped: Journey) -
     assert any(abs(ex - x) < 1 and abs(ey - y) < 6 for ex, ey in ends)
     (note,) = (each for each in root.iter(f"{SVG}g") if "nl-note-drop" in each.get("class", ""))
     said = " ".join(note.itertext())
-    for words in ("DROPPED in node", "filter FORWARD, rule 1 of 1", "-p tcp", "-j DROP", "counter 0 → 1 packets"):
+    for words in ("DROPPED in node", "filter FORWARD", "rule 1 of 1", "-p tcp", "-j DROP", "counter 0 → 1 packets"):
         assert words in said
 
 

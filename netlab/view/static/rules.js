@@ -9,7 +9,7 @@
 function shareOf(step) {
   const share = `${Math.round((step.share ?? 0) * 100)} %`;
   const filled = make("span", "");
-  filled.style.width = share;
+  filled.style.width = share.replace(" ", "");
   const track = make("span", "nl-track", filled);
   track.setAttribute("aria-hidden", "true");
   const chance = step.chance === null ? "what is left" : `p ${step.chance.toFixed(3)}`;
