@@ -75,14 +75,37 @@ class Assembler:
         if track.key.leg == "reply":
             began = self._of("request", track.probe)
             home = began[0].hosts[0] if began else ""
-            return last.host == home and track.captured != [] and self._is_taken_in(track.captured[-1])
+            came = last.host == home and track.captured != [] and self._is_taken_in(track.captured[-1])
+            return came or self._came_otherwise(track, home)
         reply = self._reply(track.probe)
         if reply is not None and not is_refusal(reply):
-            return last.host == reply.hosts[0]
+            return last.host == reply.hosts[0] or self._came_otherwise(track, reply.hosts[0])
         header = next((each.decoded.header for each in reversed(track.sightings) if each.decoded), None)
         captured = track.captured[-1] if track.captured else None
         inside = captured is not None and captured.host == last.host and captured.direction == "in"
         return inside and header is not None and self._evidence.owns(last.host, header.destination)
+
+    def _came_otherwise(self, track: Track, host: str) -> bool:
+        """Tell whether the bytes of a TCP segment came into a host in other segments than the sender made of them.
+
+        The kernel joins segments on the way and parts them again (GRO and GSO, segmentation-offloads.rst).
+        """
+        legs = self._of(track.key.leg, track.probe)
+        # What its sender sent again did not come; of what was parted on the way the parts are no attempts.
+        again = any(other.key == track.key and other.attempt > track.attempt for other in legs)
+        lost = again and track.hosts[0] == legs[0].hosts[0]
+        if self._family.protocol != "tcp" or not track.key.packet.startswith("data") or lost:
+            return False
+        reached, _, size = track.key.detail
+        end = reached + size
+        for other in sorted(legs, key=lambda each: each.key.detail):
+            made_there = other.hosts[0] == track.hosts[0]
+            if made_there or not other.key.packet.startswith("data") or self._dropped_by_rule(other):
+                continue
+            if any(each.host == host and self._is_taken_in(each) for each in other.captured):
+                begin, _, length = other.key.detail
+                reached = max(reached, begin + length) if begin <= reached else reached
+        return reached >= end
 
     @staticmethod
     def _is_taken_in(sighting: Sighting) -> bool:

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from netlab.journey.attempts import attempts
 from netlab.journey.identity import Key, is_error
 from netlab.journey.order import straighten
 from netlab.journey.tracks import Asked, Piece, Sighting, Track, Train
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from netlab.kernel.ruletrace import RuleEvent
     from netlab.kernel.wiretap import Heard
 
-#: Nanoseconds without a sight of a packet after which the same again is a retransmission: TCP waits 200 ms at least.
-GAP = 120_000_000
 #: Order of rule reports beside the capture that they belong to: after the packet came in, before it goes out.
 _AFTER, _BEFORE = 0.5, -0.5
 
@@ -79,7 +78,7 @@ class Sorter:
         captured = {key: list(found) for key, found in self._found.items()}
         for group in groups:
             self._sort_group(group, captured)
-        tracks = [track for (probe, key), found in self._found.items() for track in _attempts(probe, key, found)]
+        tracks = [track for (probe, key), found in self._found.items() for track in attempts(probe, key, found)]
         for track in tracks:
             track.torn = (track.probe, track.key) in self._torn
         return sorted(tracks, key=lambda track: track.sightings[0].at)
@@ -238,15 +237,3 @@ def _same_outer(group: _Group, captured: dict[tuple[int, Key], list[Sighting]]) 
             if (outer.header.flow, outer.header.length, outer.ip_id) == (own.header.flow, own.header.length, own.ip_id):
                 return key
     return None
-
-
-def _attempts(probe: int, key: Key, found: list[Sighting]) -> list[Track]:
-    """Part the sightings of one packet by the attempts to send it."""
-    tracks: list[Track] = []
-    last = 0
-    for sighting in sorted(found, key=lambda each: each.at):
-        if not tracks or sighting.at[0] - last > GAP:
-            tracks.append(Track(probe, key, len(tracks) + 1))
-        tracks[-1].sightings.append(sighting)
-        last = sighting.at[0]
-    return tracks

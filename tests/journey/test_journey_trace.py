@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from journey_labs import bridged, routed
+from journey_labs import bridged, routed, tunnelled
 
 from netlab import InvalidInputError, KernelError, NotFoundError
 from netlab.journey import probe
@@ -107,6 +107,22 @@ def test_data_that_is_too_big_is_found_after_the_handshake(lab: Lab) -> None:
     assert (journey.drop.kind, journey.drop.host) == ("too-big", "router"), journey
     assert journey.drop.packet.startswith("data")
     assert [step.packet for step in journey.steps if step.kind == "socket"] == ["SYN", "SYN-ACK"]
+
+
+def test_segments_that_are_joined_on_the_way_arrive(lab: Lab) -> None:
+    """Data larger than a tunnel takes: refused once, sent again in segments, which the kernel joins; all of it came."""
+    net = tunnelled(lab)
+    for node in net.nodes:
+        node.set_link("eth0", mtu=1400)
+    payload = b"GET / HTTP/1.0\r\nX: " + b"x" * 3000 + b"\r\n\r\n"
+    journey = net.pods[0].trace("10.244.2.2", 80, payload=payload)
+    assert journey.ok, journey
+    sent = [message for message in journey.messages if message.leg == "request" and message.packet.startswith("data")]
+    assert (sent[0].attempt, sent[0].arrived, sent[0].hosts) == (1, False, ("pod-1", "node-1"))
+    assert len(sent) > 1
+    # Of what is sent again once more, since segments overtook each other, the last one counts.
+    assert all(message.arrived for message in {message.packet: message for message in sent}.values())
+    assert any("fragmentation needed" in message.packet for message in journey.messages)
 
 
 def test_a_loop_ends_with_its_ttl(lab: Lab) -> None:
