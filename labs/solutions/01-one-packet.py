@@ -302,7 +302,7 @@ BROKEN = BreakFix(
             work={"server": "ip address del {server_ip}/24 dev eth0\nip address add {server_ip}/32 dev eth0"},
             symptom="“In {client}, `curl http://{server_ip}/` hangs. It worked a minute ago, and nobody has touched {client}.”",
             was="The address of {server} was {server_ip}/32, where /24 was meant. A /32 is a network with one member, {server} itself, so the kernel made no route to the others. Nobody had touched {client}, and that was true: a connection needs two ways, and who complains sees one of them.",
-            found="A capture on eth0 of {server} shows ARP asked and answered, and then SYN after SYN coming in, and nothing going out. So the way there is fine. `ss -tln` says that somebody listens. `ip route get {client_ip}` says: Network is unreachable. And `ip address` shows why.",
+            found="A capture on eth0 of {server} shows SYN after SYN coming in, and none of them answered. So the way there is fine. `ss -tln` says that somebody listens. `ip route get {client_ip}` says: Network is unreachable. And `ip address` shows why.",
             fix={"server": "ip address del {server_ip}/32 dev eth0\nip address add {server_ip}/24 dev eth0"},
             others=(
                 {"server": "ip route add {network} dev eth0"},
