@@ -230,6 +230,17 @@ def test_a_chapter_that_fails_leaves_the_old_site(labs: Path, site: Path, tmp_pa
     assert labs != broken
 
 
+@pytest.mark.notebook
+def test_a_kernel_that_dies_is_told(tmp_path: Path) -> None:
+    """It is no cell's error, and no traceback of ours."""
+    (tmp_path / "labs" / "solutions").mkdir(parents=True)
+    write_notebook(tmp_path / "labs" / "00-first.ipynb", [("md", "# 00"), ("py", "import os\nos._exit(3)")])
+    done = publish(tmp_path / "labs", tmp_path / "site")
+    assert done.returncode == 1
+    assert "netlab: 00-first.ipynb failed: Kernel died" in done.stderr
+    assert not (tmp_path / "site").exists()
+
+
 @pytest.mark.kernel
 @pytest.mark.notebook
 def test_one_chapter_alone(labs: Path, tmp_path: Path) -> None:

@@ -72,15 +72,20 @@ def run_chapter(path: Path) -> Any:
             kernel_name="python3",
             store_widget_state=False,
             resources={"metadata": {"path": folder}},
-            # It warns of its own ports on 127.0.0.1, among the lines that say how far the run is.
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
         search = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
         places = {"PATH": search, "XDG_DATA_HOME": f"{folder}/data", "NETLAB_LABS": str(path.parent)}
-        try:
-            client.execute(env=os.environ | places)
-        except (CellControlSignal, DeadKernelError, RuntimeError) as error:
-            raise LabError(f"{path.name} {_describe(notebook, error)} Nothing was published.") from error
+        # What the kernel's process says itself belongs to no page, but tells why it died.
+        with (Path(folder) / "kernel.log").open("w+", encoding="utf-8") as log:
+            try:
+                client.execute(env=os.environ | places, stderr=log)
+            except AssertionError as error:
+                # At an interrupt nbclient ends the kernel, and then misses it.
+                raise LabError(f"{path.name} was interrupted. Nothing was published.") from error
+            except (CellControlSignal, DeadKernelError, RuntimeError) as error:
+                log.seek(0)
+                words = _describe(notebook) or f"failed: {error} {log.read()[-500:]}".strip()
+                raise LabError(f"{path.name} {words}. Nothing was published.") from error
     return notebook
 
 
@@ -95,10 +100,12 @@ def _add_solutions(notebook: Any) -> None:
             notebook.cells.insert(notebook.cells.index(check) + 1, cell)
 
 
-def _describe(notebook: Any, error: Exception) -> str:
-    """Say where a run ended, and why."""
+def _describe(notebook: Any) -> str:
+    """Say in which cell a run ended, and why; nothing where it was in no cell."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
+            if output.output_type == "error" and output.ename == "KeyboardInterrupt":
+                return f"was interrupted in its cell {cell.id!r}"
             if output.output_type == "error":
-                return f"failed in its cell {cell.id!r}: {output.ename}: {output.evalue}."
-    return f"failed: {str(error).strip().splitlines()[0]}."
+                return f"failed in its cell {cell.id!r}: {output.ename}: {output.evalue}".rstrip(" .:")
+    return ""
