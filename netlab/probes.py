@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 #: The walk from Linux networking up to Services: what these chapters need, a machine must have.
 CORE = range(12)
-_ALL, _FROM_ONE, _FROM_FIVE = tuple(range(19)), tuple(range(1, 19)), tuple(range(5, 19))
+_ALL, _FROM_ONE, _FROM_TWO, _FROM_FOUR = (tuple(range(first, 19)) for first in (0, 1, 2, 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ END"""
 
 KERNEL = (
     _link("veth", "veth", "CONFIG_VETH", _FROM_ONE, "cables between hosts"),
-    _link("bridge", "bridge", "CONFIG_BRIDGE", _FROM_FIVE, "pods on one node"),
+    _link("bridge", "bridge", "CONFIG_BRIDGE", _FROM_FOUR, "pods on one node"),
     _link("vxlan id 42 dstport 4789 local 127.0.0.1", "vxlan", "CONFIG_VXLAN", (7, 16, 18), "overlay networks"),
     _child("macvlan mode bridge", "macvlan", "CONFIG_MACVLAN", (16,), "pods with addresses of the node's network"),
     Probe("AF_PACKET", _PACKET, _FROM_ONE, "captures", ("python3",), "af_packet", "CONFIG_PACKET"),
@@ -93,7 +93,7 @@ KERNEL = (
     Probe(
         "iptables (nft)",
         "iptables-nft -t nat -A POSTROUTING -j MASQUERADE",
-        (3, *_FROM_FIVE),
+        (3, *_FROM_FOUR),
         "filtering and NAT",
         ("iptables-nft",),
         "nft_compat",
@@ -129,8 +129,8 @@ KERNEL = (
     Probe(
         "kube-proxy's matches",
         _KUBE_PROXY,
-        (10, 11, 15, 18),
-        "rules as kube-proxy writes them",
+        _FROM_FOUR,
+        "rules as kube-proxy writes them, on each node of a cluster",
         ("iptables-restore",),
         "xt_addrtype",
         "CONFIG_NETFILTER_XT_MATCH_ADDRTYPE",
@@ -156,7 +156,7 @@ KERNEL = (
     Probe(
         "TRACE",
         "iptables -t raw -A PREROUTING -j TRACE",
-        (3, 10, 11, 14, 18),
+        _FROM_TWO,
         "the rules that a packet met",
         ("iptables",),
         "nf_log_syslog",
@@ -240,8 +240,8 @@ KERNEL = (
 
 TOOLS = (
     _tool("ip", "ip link show lo", "iproute2", _ALL, "building by hand"),
-    _tool("bridge", "bridge fdb show", "iproute2", _FROM_FIVE, "the FDB of a bridge"),
-    _tool("iptables", "iptables --version", "iptables", (3, *_FROM_FIVE), "rules by hand"),
+    _tool("bridge", "bridge fdb show", "iproute2", _FROM_FOUR, "the FDB of a bridge"),
+    _tool("iptables", "iptables --version", "iptables", (3, *_FROM_FOUR), "rules by hand"),
     _tool("nft", "nft --version", "nftables", (15,), "rules by hand"),
     _tool("conntrack", "conntrack --version", "conntrack", (3, 10, 11, 17, 18), "connections by hand"),
     _tool("dot", "dot -V", "graphviz", _ALL, "the diagram"),
@@ -270,7 +270,7 @@ TOOLS = (
     Probe(
         "CNI plugins",
         "for plugin in bridge host-local loopback portmap ptp; do test -x /usr/lib/cni/$plugin; done",
-        (9, 16),
+        _FROM_FOUR,
         "pods wired as a container runtime does it",
         (),
         package="containernetworking-plugins",
