@@ -78,6 +78,25 @@ def show_connections(figures: list[Figure]) -> None:
 
 
 @app.command()
+def cluster(
+    quick: Annotated[bool, typer.Option("--quick", help="Only 30 pods on 3 nodes.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="How often each is made.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Make clusters of 3 to 10 nodes with 30 to 300 pods, and see that the cost grows in line."""
+    from netlab.benches.cluster import SIZES, measure  # noqa: PLC0415 - only this command needs it
+
+    console = Console(stderr=True)
+    with console.status("measuring…") as status:
+
+        def told(what: str, done: int, most: int) -> None:
+            status.update(f"making {what}: {done} of {most}…")
+
+        figures = list(measure(SIZES[:1] if quick else SIZES, rounds, told))
+    show(f"Clusters, {rounds} rounds", figures, as_json=as_json)
+
+
+@app.command()
 def see(
     services: Annotated[int, typer.Option(min=1, max=1000, help="How many Services each node has rules for.")] = 100,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="How often each thing is measured.")] = 5,

@@ -12,6 +12,7 @@ from cluster_tools import ask, deployment, eventually, service
 from typer.testing import CliRunner
 
 from netlab import ClosedError, Cluster
+from netlab.benches.cluster import measure
 from netlab.demo import app
 from netlab.kubernetes.progress import show_progress
 
@@ -34,6 +35,16 @@ def test_thirty_pods_and_twenty_services_are_ready_soon() -> None:
     assert seen[:3] == [("nodes", 1, 3), ("nodes", 2, 3), ("nodes", 3, 3)]
     assert ("pods", 30, 30) in seen
     assert seconds < 9
+
+
+def test_what_clusters_cost_is_measured() -> None:
+    """Seconds and milliseconds a pod for each size, how the last compares with the first; and it says how far it is."""
+    seen: list[str] = []
+    figures = list(measure(((1, 3), (2, 4)), 1, lambda what, *_: seen.append(what)))
+    assert [figure.unit for figure in figures] == ["s", "ms", "s", "ms", "×"]
+    assert figures[-1].what == "a pod among 8 / a pod among 3"
+    assert figures[1].median == pytest.approx((figures[0].median or 0) / 3 * 1e3)
+    assert {"nodes", "pods"} <= set(seen)
 
 
 def test_progress_can_be_shown() -> None:
