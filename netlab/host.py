@@ -119,7 +119,7 @@ class Host(Interfaces, Addressing):
         return Call(self, address, port, patience)
 
     def count_answers(self, address: str, port: int, times: int, *, patience: float = 1.0) -> Counter[str]:
-        """Ask an HTTP server many times, each time over a new connection; return how often each server answered.
+        """Ask an HTTP server many times, each over a connection that ends by a reset; return how often each answered.
 
         Servers are called as `serve` and pods call themselves. Where none answered, "refused", "silence" (no answer
         to any of them for ``patience`` seconds), "reset" or "hung up" is counted.

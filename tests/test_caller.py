@@ -55,6 +55,8 @@ def test_many_calls_are_counted_by_who_answers(pair: tuple[Host, Host]) -> None:
     rule = ("-p", "tcp", "--dport", "80", "--syn", "-m", "statistic", "--mode", "nth", "--packet", "0", "--every")
     with blue.serve(80):
         assert red.count_answers("10.0.0.2", 80, 250) == {"blue": 250}
+        waiting = [each.run("ss", "-Htan", "state", "time-wait").stdout for each in (red, blue)]
+        assert waiting == ["", ""], "nothing of them is left"
         blue.iptables("-A", "INPUT", *rule, "5", "-j", *refuse)
         assert red.count_answers("10.0.0.2", 80, 100) == {"blue": 80, "refused": 20}
         blue.iptables("-R", "INPUT", "1", *rule, "4", "-j", "DROP")
