@@ -64,6 +64,15 @@ def test_pods_have_the_right_mtu(net: Cluster) -> None:
     assert not one.run("ping", "-c1", "-W1", "-M", "do", "-s", str(mtu - 27), two.ip).ok
 
 
+def test_vxlan_over_ipv6_has_longer_headers() -> None:
+    """20 bytes more, which the pods' interfaces leave room for."""
+    with Cluster(nodes=2, network="vxlan", pod_cidr="fd00:244::/48", service_cidr="fd00:96::/112") as cluster:
+        cluster.apply(deployment("web", 2))
+        one, two = cluster.pod("web-1"), cluster.pod("web-2")
+        assert one.host.state().interface("eth0").mtu == 1430
+        assert one.run("ping", "-c1", "-W1", "-M", "do", "-s", str(1430 - 48), two.ip).ok
+
+
 def test_a_deleted_route_comes_back_and_a_strange_one_goes(net: Cluster) -> None:
     """Within a second; a route of the learner's to another place stays."""
     node, way = net.node("node-1"), WAY[net.settings.network]

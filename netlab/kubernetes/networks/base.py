@@ -63,8 +63,11 @@ class Network(ABC):
     """
 
     name: ClassVar[str]
-    #: What a packet between nodes is longer by, in bytes.
-    overhead: ClassVar[int] = 0
+
+    @property
+    def overhead(self) -> int:
+        """Return what a packet between nodes is longer by, in bytes."""
+        return 0
 
     def __init__(self, pod_networks: Sequence[IPNetwork]) -> None:
         """Serve the pods of a cluster, whose ranges these are."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 DEVICE = "vxlan.1"
 _VNI = 1
-#: VXLAN, UDP, IP and the inner Ethernet header: 50 bytes over IPv4, 70 over IPv6 (RFC 7348).
-_OVERHEAD = 50
+#: VXLAN, UDP, IP and the inner Ethernet header, in bytes by the outer family (RFC 7348).
+_OVERHEAD = {4: 50, 6: 70}
 
 
 def mac_of(member: Member) -> str:
@@ -38,7 +38,11 @@ class Vxlan(Network):
     """One VXLAN interface for each node; entries for each other node."""
 
     name = "vxlan"
-    overhead = _OVERHEAD
+
+    @property
+    def overhead(self) -> int:
+        """Return what the outer headers take: they are of the nodes' first family."""
+        return _OVERHEAD[self.pod_networks[0].version]
 
     def prepare(self, node: Member) -> None:
         """Make the interface, with an MTU that leaves room for the outer headers."""
