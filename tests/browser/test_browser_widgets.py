@@ -136,11 +136,13 @@ def test_a_journey_plays_and_pauses_by_keyboard(notebook: Notebook) -> None:
 
 
 def test_a_sign_in_the_picture_chooses_its_row(notebook: Notebook) -> None:
-    """The other way round: a click on a hop lights its row."""
+    """The other way round: a click on a hop in the picture or in the ribbon lights its row."""
     found = widget(notebook, "the way")
     found.locator(".nl-hop.diamond").first.click()
     expect(found.locator("tr.nl-now")).to_contain_text("DNAT")
     expect(found.locator("tr.nl-now button")).to_be_in_viewport()
+    found.locator(".nl-col.diamond").nth(1).click()
+    expect(found.locator("tr.nl-now")).to_contain_text("MASQUERADE")
     found.get_by_role("button", name="all").click()
 
 

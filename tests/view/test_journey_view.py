@@ -22,6 +22,7 @@ from netlab.view.scene import to_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -204,6 +205,16 @@ def test_a_drop_stands_on_the_line_with_its_reason_beside_it(dropped: Journey) -
     said = " ".join(note.itertext())
     for words in ("DROPPED in node", "filter FORWARD", "rule 1 of 1", "-p tcp", "-j DROP", "counter 0 → 1 packets"):
         assert words in said
+
+
+def test_a_journey_is_saved_as_it_is_shown(dropped: Journey, tmp_path: Path) -> None:
+    """The file holds picture, ribbon and table: as SVG with all words, and as PNG."""
+    view = JourneyView(dropped)
+    saved = view.save(tmp_path / "way.svg").read_text("utf-8")
+    assert "counter 0 → 1 packets" in saved
+    assert "destination</text>" in saved
+    assert view.save(tmp_path / "way.png", dark=True).read_bytes().startswith(b"\x89PNG")
+    view.close()
 
 
 def test_the_way_not_taken_leads_to_who_has_the_address(dropped: Journey, answered: Journey) -> None:

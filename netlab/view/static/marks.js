@@ -95,6 +95,8 @@ function cornerOf(el, overlay) {
   // A table has room beside its heading; elsewhere the sign stands above the border.
   const table = el.matches(".routes, .neighbours");
   if (table) [box.x, box.y] = [box.x + (el.matches(".routes") ? 62 : 88), box.y + 17.5];
+  // Above the left corner of a pod its node's name may stand.
+  if (el.matches(".pod, .nl-ghost:has(> .pod)")) box.x += Math.max(0, box.width - 78);
   const [x, y] = middle ? [box.x + box.width / 2, box.y + box.height / 2 - 14] : [box.x, box.y];
   return shift ? { x: x * shift.a + shift.e, y: y * shift.d + shift.f } : { x, y };
 }
