@@ -17,10 +17,9 @@ from netlab.kubernetes.kinds import read_reference
 from netlab.kubernetes.kubectl import describe, get
 from netlab.kubernetes.kubelet import Kubelet
 from netlab.kubernetes.loops import look_after, raise_file_limit
-from netlab.kubernetes.machines import Machines, Settings
+from netlab.kubernetes.machines import Machines, Settings, check_proxy
 from netlab.kubernetes.manifests import KINDS, Key
 from netlab.kubernetes.networks.controller import NetworkController
-from netlab.kubernetes.proxy.settings import MODES
 from netlab.kubernetes.servicing import Servicing
 from netlab.kubernetes.store import Store, key_of, now
 from netlab.kubernetes.validation import read_valid
@@ -57,7 +56,7 @@ class Cluster:
     def __init__(self, nodes: int = 3, **options: Any) -> None:
         """Make ``nodes`` nodes; they are named node-1, node-2 and so on.
 
-        ``options``: ``network`` between the nodes (routed, vxlan, bgp, none), ``proxy`` (iptables, nftables),
+        ``options``: ``network`` between the nodes (routed, vxlan, bgp, none), ``proxy`` (iptables, nftables, none),
         ``pod_cidr`` and ``service_cidr`` (one range each, or two for dual stack), ``proxy_config`` (more fields of
         KubeProxyConfiguration), ``reflector`` (a node, for bgp), ``racks`` (networks of nodes that a router joins),
         ``name`` of the lab, ``privileged`` (see `Lab`), and ``progress``, which is called with what is being done, how
@@ -236,10 +235,10 @@ class Cluster:
     def switch_proxy(self, mode: str, **config: Any) -> None:
         """Switch the Service proxy of the live cluster to another mode, or give it other fields of its configuration.
 
-        New rules come before the old ones go, so that Services answer all the while.
+        New rules come before the old ones go, so that Services answer all the while. With ``none`` it is switched off,
+        and takes all its rules away.
         """
-        if mode not in MODES:
-            raise InvalidInputError(f"The proxy must be one of {', '.join(MODES)}; {mode!r} is not.")
+        check_proxy(mode)
         with self.lock:
             changed = {**self.settings.proxy_config, **config, "mode": mode}
             self.settings = replace(self.settings, proxy=mode, proxy_config=changed)

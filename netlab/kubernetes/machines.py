@@ -34,6 +34,12 @@ _ROUTER_NUMBER = (1 << 16) - 1
 PATIENCE = 6.0
 
 
+def check_proxy(mode: object) -> None:
+    """Raise InvalidInputError for what is no mode of a proxy; ``none`` is one that is switched off."""
+    if mode not in (*MODES, "none"):
+        raise InvalidInputError(f"The proxy must be one of {', '.join(MODES)}, none; {mode!r} is not.")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a cluster was asked to be."""
@@ -56,8 +62,7 @@ class Settings:
         network, proxy = options.get("network", "routed"), options.get("proxy", "iptables")
         if network not in NETWORKS:
             raise InvalidInputError(f"The network must be one of {', '.join(NETWORKS)}; {network!r} is not.")
-        if proxy not in MODES:
-            raise InvalidInputError(f"The proxy must be one of {', '.join(MODES)}; {proxy!r} is not.")
+        check_proxy(proxy)
         pods = read_ranges(options.get("pod_cidr", "10.244.0.0/16"), "The range of pods (pod_cidr)")
         services = read_ranges(options.get("service_cidr", "10.96.0.0/16"), "The range of Services (service_cidr)")
         if [each.version for each in pods] != [each.version for each in services]:

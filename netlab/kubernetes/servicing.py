@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from netlab.kubernetes.node import Node
     from netlab.kubernetes.store import Object, Store
 
+#: The mode of a proxy that is switched off.
+OFF = "none"
 _FAMILIES = {4: Family.IPV4, 6: Family.IPV6}
 
 
@@ -79,7 +81,12 @@ class Servicing:
     # -- the proxies ---------------------------------------------------------------------
 
     def equip(self, node: Node) -> None:
-        """Give a node its proxies, with all the objects there are; the first one answers for both at their ports."""
+        """Give a node its proxies, with all the objects there are; the first one answers for both at their ports.
+
+        With the mode ``none`` it gets none: then Services are the learner's work.
+        """
+        if self.config["mode"] == OFF:
+            return
         data = self.store.get_node(node.name)
         objects = [*self.store.all("Service"), *self.store.all("EndpointSlice")]
         metrics = Metrics()
@@ -90,10 +97,14 @@ class Servicing:
             node.proxies.append(proxy)
 
     def switch(self, config: dict[str, Any]) -> None:
-        """Change the proxies' configuration on the live cluster: the new rules come, then the old ones go."""
+        """Change the proxies' configuration on the live cluster: the new rules come, then the old ones go.
+
+        With the mode ``none`` they only go.
+        """
         before, self.config = self.config, config
+        same = {**before, "mode": ""} == {**config, "mode": ""} and OFF not in {before["mode"], config["mode"]}
         for node in self.nodes.values():
-            if {**before, "mode": ""} == {**config, "mode": ""}:
+            if same:
                 for proxy in node.proxies:
                     proxy.applier.mode = config["mode"]
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def test_a_node_counts_its_syncs(web: Cluster) -> None:
 
 
 def test_the_mode_is_switched_on_a_live_cluster(web: Cluster) -> None:
-    """The new rules serve, and nothing of the old ones is left."""
+    """The new rules serve, and nothing of the old ones is left; switched off, nothing serves."""
     mode = web.settings.proxy
     other = {"iptables": "nftables", "nftables": "iptables"}[mode]
     web.switch_proxy(other)
@@ -108,6 +109,11 @@ def test_the_mode_is_switched_on_a_live_cluster(web: Cluster) -> None:
     rules = web.node("node-1").run("nft", "list", "ruleset").stdout
     assert ("table ip kube-proxy" in rules) == (other == "nftables")
     assert ("KUBE-SVC-" in rules) == (other == "iptables")
+    web.switch_proxy("none")
+    left = web.node("node-1").run("nft", "list", "ruleset").stdout
+    assert "table ip kube-proxy" not in left
+    assert set(re.findall(r"KUBE-(?!NETLAB)[A-Z-]+", left)) <= {"KUBE-FIREWALL"}
+    assert not web.pod("client").run("curl", "-s", "-m", "0.5", "http://10.96.0.10/").ok
     web.switch_proxy(mode)
     assert ask(web.pod("client"), "10.96.0.10")["server"].startswith("web-")
 
