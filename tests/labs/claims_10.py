@@ -58,6 +58,7 @@ def one_pod(done: Run) -> None:
     source, target = re.findall(r"← .*TCP ([\d.]+):\d+ > ([\d.]+):", done.text("hairpin-on"))[0]
     assert source == target
     assert "Invalid argument" in done.text("martian")
+    assert "martian source" in done.text("martian")
     assert done.text("masquerade-rules").strip().endswith("'10.244.1.1'")
 
 
