@@ -1,7 +1,8 @@
 """Put pods into the boxes of their nodes. Pure, and read from the kernel alone.
 
-A pod is a host whose one cable leads to a bridge with an address, on a port that bears a name which container networks
-give to it. Whoever wires a pod by hand under such a name sees it inside its node too.
+A pod is a host whose one cable ends in an interface that bears a name which container networks give to it: a port of
+a bridge for pods, or one of a host that has a way out beside. Whoever wires a pod by hand under such a name sees it
+inside its node too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ Level = Literal["cards", "boxes", "marks"]
 
 #: How the reference plugins, Calico and Cilium name the node's end of a pod's cable.
 _PORT = re.compile(r"(veth|cali|lxc)")
+#: How bridges for pods are named; one with an address is for pods whatever its name.
+_BRIDGE = re.compile(r"(cni|cbr|docker|podman|kube)")
 #: So many nodes show their pods; of more, each is folded.
 MOST_NODES = 3
 #: So many pods are cards; so many are small boxes; more are marks.
@@ -35,7 +38,7 @@ def nest(scene: Scene) -> Scene:
     if not 0 < len(nodes) <= MOST_NODES:
         return scene
     inside = {name for names in pods.values() for name in names}
-    columns = 2 if len(nodes) > 1 else min(MOST_CARDS, max(2, *(len(names) for names in pods.values())))
+    columns = 2 if len(nodes) > 1 else min(MOST_CARDS, max([2, *map(len, pods.values())]))
     levels = {name: _level(len(pods.get(name, ()))) for name in nodes}
     rows = max(1, *(-(-len(pods.get(name, ())) // columns) for name in nodes if levels[name] == "cards"), 1)
     hosts = tuple(
@@ -56,17 +59,28 @@ def pods_of(scene: Scene) -> dict[str, tuple[str, ...]]:
         if cable.kind == "veth":
             near.setdefault(cable.a[0], []).append(cable)
             near.setdefault(cable.b[0], []).append(cable)
-    found: dict[str, tuple[str, ...]] = {}
+    bridged: dict[str, tuple[str, ...]] = {}
+    routed: dict[str, tuple[str, ...]] = {}
     for host in scene.hosts:
         cables = near.get(host.name, [])
         if len(cables) != 1 or host.bridges:
             continue
         node, port = cables[0].other(host.name)
-        bridges = {bridge.name for bridge in scene[node].bridges if bridge.addresses}
+        bridges = {bridge.name for bridge in scene[node].bridges if bridge.addresses or _BRIDGE.match(bridge.name)}
         master = next((chip.master for chip in scene[node].chips if chip.name == port), None)
-        if master in bridges and _PORT.match(port):
-            found[node] = (*found.get(node, ()), host.name)
-    return found
+        if not _PORT.match(port):
+            continue
+        if master in bridges:
+            bridged[node] = (*bridged.get(node, ()), host.name)
+        elif master is None and _has_uplink(node, near[node]):
+            routed[node] = (*routed.get(node, ()), host.name)
+    # A node with a bridge for its pods has no room for others that have none.
+    return {node: bridged.get(node) or routed[node] for node in (*bridged, *(n for n in routed if n not in bridged))}
+
+
+def _has_uplink(node: str, cables: list[Cable]) -> bool:
+    """Tell whether a host has a way out that is no pod's cable."""
+    return any(not _PORT.match((cable.a if cable.a[0] == node else cable.b)[1]) for cable in cables)
 
 
 def _companions(scene: Scene, pods: dict[str, tuple[str, ...]]) -> list[str]:

@@ -69,6 +69,13 @@ def test_one_more_pod_moves_no_other_node(before: tuple[int, ...], node: int) ->
         assert kept == [pod for pod in of(old, number) if pod in new]
 
 
+def test_a_node_alone_is_drawn_before_its_first_pod() -> None:
+    """A cluster of one node is there, with nothing in it."""
+    empty = hosts(samples.nodes(0))
+    assert "host:node-1" in empty
+    assert not of(empty, 1)
+
+
 def test_one_more_pod_in_a_free_place_moves_nothing_at_all() -> None:
     """Where a row has room, no host, node or pod moves by a point."""
     old, new = hosts(samples.nodes(1, 2, 2)), hosts(samples.nodes(2, 2, 2))
