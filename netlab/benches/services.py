@@ -30,8 +30,8 @@ SETTINGS = Settings(Family.IPV4, NODE, "192.168.0.2", detector=LocalDetector("so
 CLIENT = "10.127.0.2"
 PODS = 3
 _CONNECTIONS = 200
-#: How often a first sync is measured, by the number of Services: the short ones vary most.
-_ROUNDS = {100: 9, 1000: 5}
+#: How often a first sync is measured, by the number of Services, else three times: the short ones vary most.
+_ROUNDS = {100: 15, 1000: 7}
 _FIRST = {("iptables", 5000): 6.0, ("iptables", 10000): 25.0}
 _CHANGE = {1000: 0.1, 10000: 0.5}
 _CONNECT = "{mode}: connect to the last of {size} Services"
@@ -100,7 +100,7 @@ def _syncs(mode: str, inventory: Inventory, rounds: int, *, privileged: bool) ->
     text = _text(mode, inventory)
     alone, first = [], []
     with Lab("bench", privileged=privileged) as lab:
-        for number in range(_ROUNDS.get(size, 1)):
+        for number in range(_ROUNDS.get(size, 3)):
             # Each in a host that never had rules, and in which a command has run before.
             bare, host = lab.add_host(f"bare{number}"), lab.add_host(f"node{number}")
             for each in (bare, host):
