@@ -11,8 +11,10 @@ import codecs
 import contextlib
 import contextvars
 import fcntl
+import functools
 import os
 import pty
+import re
 import select
 import shlex
 import signal
@@ -27,13 +29,15 @@ from typing import TYPE_CHECKING, NoReturn
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_cell_magic, magics_class
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
 from netlab.errors import ClosedError, CommandError, CommandTimeoutError, LabError, NotFoundError
 from netlab.kernel.process import describe_status
 from netlab.lab import living_labs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -102,20 +106,41 @@ class HostMagics(Magics):
         except LabError as error:
             raise _shown_plainly(error) from None
 
+    @no_var_expand  # type: ignore[untyped-decorator, unused-ignore]
     @line_cell_magic  # type: ignore[untyped-decorator, unused-ignore]
     def kubectl(self, line: str, cell: str | None = None) -> None:
         """Run a kubectl command on a cluster of this notebook: ``%kubectl get pods``; the cell is what ``-f -`` reads.
 
-        Without ``--context NAME`` it is the newest open cluster.
+        Without ``--context NAME`` it is the newest open cluster. ``{name}`` and ``{name.attribute}`` stand for values
+        of the notebook; all other braces are kubectl's, as in ``-p '{"spec": {"type": "NodePort"}}'``.
         """
         try:
-            words = shlex.split(line)
+            words = shlex.split(fill(line, self.shell.user_ns if self.shell else {}))
         except ValueError as error:
             raise UsageError(f"%kubectl: {error}") from None
         try:
             print(run_kubectl(words, cell or ""))  # noqa: T201 - a magic speaks to the reader
         except LabError as error:
             raise _shown_plainly(error) from None
+
+
+def fill(line: str, values: Mapping[str, object]) -> str:
+    """Put values in for ``{name}`` and ``{name.attribute}``; what names none of them stays as it is. Pure.
+
+    >>> fill("delete pod {pod} -p '{a: {b: 1}}' {other}", {"pod": "web-1"})
+    "delete pod web-1 -p '{a: {b: 1}}' {other}"
+    """
+
+    def value(found: re.Match[str]) -> str:
+        name, *attributes = found[1].split(".")
+        if name not in values:
+            return found[0]
+        try:
+            return str(functools.reduce(getattr, attributes, values[name]))
+        except AttributeError as error:
+            raise UsageError(f"{found[0]}: {error}") from None
+
+    return re.sub(r"\{([A-Za-z_][\w.]*)\}", value, line)
 
 
 def run_kubectl(words: list[str], stdin: str) -> str:

@@ -238,7 +238,11 @@ def test_kubectl_works_on_the_newest_cluster_or_on_the_one_named(kernel: Kernel)
     assert kernel.run(made).reply["status"] == "ok"
     manifest = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}"
     assert kernel.run(f"%%kubectl apply -f -\n{manifest}").text.strip() == "namespace/shop created"
-    assert kernel.run("%kubectl get ns shop {'-o'} name").text.strip() == "namespace/shop"
+    assert kernel.run("wanted = 'shop'\n%kubectl get ns {wanted} -o name").text.strip() == "namespace/shop"
+    labelled = kernel.run("""%kubectl patch ns {wanted} -p '{"metadata": {"labels": {"for": "{two.lab.name}"}}}'""")
+    assert labelled.text.strip() == "namespace/shop patched"
+    assert "for=two" in kernel.run("%kubectl get ns --show-labels").text
+    assert "no attribute 'nothing'" in kernel.run("%kubectl get ns {one.nothing}").text
     missing = kernel.run("%kubectl --context one get ns shop")
     assert missing.reply["ename"] == "NotFoundError"
     assert "Traceback" not in missing.error
