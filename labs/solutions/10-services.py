@@ -64,13 +64,16 @@ ADDRESS = Exercise(
         ),
         Hint(
             "One pod answers. A rule with `-m statistic --mode random --probability …` matches only some of the packets.",
-            lacks("statistic"),
+            lambda scene: "DNAT" in rules(scene, "node") and "statistic" not in rules(scene, "node"),
         ),
         Hint(
             "Count: `iptables -t nat -L -v -n`. How many connections does the second rule get to see, if the first took a third?",
             lambda scene: "statistic" in rules(scene, "node"),
         ),
-        Hint("{node} itself does not meet PREROUTING.", lacks("-A OUTPUT")),
+        Hint(
+            "{node} itself does not meet PREROUTING.",
+            lambda scene: "DNAT" in rules(scene, "node") and "-A OUTPUT" not in rules(scene, "node"),
+        ),
     ),
     others=({"node": BY_NFT}, {"node": IN_TURN}),
     mistakes=(
@@ -83,6 +86,11 @@ ADDRESS = Exercise(
             "a third of each, and nothing for the rest",
             {"node": hand_made("0.33333333349", "0.33333333349", "0.33333333349")},
             "of 60 connections from {client} to {vip}",
+        ),
+        Mistake(
+            "all rules match everything",
+            {"node": HAND_MADE.replace("-m statistic --mode random --probability 0.33333333349 ", "")},
+            "none got to",
         ),
         Mistake(
             "the node itself is forgotten",

@@ -90,20 +90,32 @@ def check_even(scene: Scene) -> Verdict:
         return follow(scene, "client", f"{values['vip']}:{values['port']}", by=("node", "one"))
     if failures(counts, wanted):
         return lost(scene, "client", said(counts), "the rule that comes last: which packets does it let pass?")
-    where = rewriters(scene, "client", wanted)
+    where = rewriters(scene, wanted)
     if where != {values["node"]}:
         return failed(
             f"{values['vip']} is rewritten in {', '.join(sorted(where)) or 'no host'}",
             f"{values['node']} rewrites it, for whoever sends there",
             "the nat tables of both: would another client have to be told of the address, too?",
         )
+    return uneven(scene, wanted, counts) or first_look(scene, wanted)
+
+
+def uneven(scene: Scene, wanted: Wanted, counts: Counter[str]) -> Verdict | None:
+    """Return the verdict on shares that differ, or None; ``counts`` is what 60 connections found."""
+    expected = f"{', '.join(wanted.pods)} get a third each, or nearly so"
+    if missing := [pod for pod in wanted.pods if pod not in counts]:
+        return failed(
+            f"of 60 new connections {said(counts)}, and none got to {' or '.join(missing)}",
+            expected,
+            "the rule that decides first: which packets does it leave for the others?",
+        )
     if not fair(scene, wanted, counts):
         return failed(
             f"of {counts.total()} new connections {said(counts)}",
-            f"{', '.join(wanted.pods)} get a third each, or nearly so",
+            expected,
             "the counters of your rules: how many connections does the second rule get to see at all?",
         )
-    return first_look(scene, wanted)
+    return None
 
 
 def fair(scene: Scene, wanted: Wanted, counts: Counter[str]) -> bool:

@@ -67,10 +67,17 @@ def holder(scene: Scene, address: str) -> str | None:
     return None
 
 
-def rewriters(scene: Scene, role: str, wanted: Wanted) -> set[str]:
-    """Return the names of the hosts in which a packet of a role to the address got another destination."""
-    journey = scene.lab.trace(scene.host(role).name, wanted.address, wanted.port, timeout=_PATIENCE)
-    return {step.host for step in journey.steps if step.rewritten and step.leg == "request"}
+def rewriters(scene: Scene, wanted: Wanted) -> set[str]:
+    """Return the names of the hosts in which connections to the address got another destination, a moment ago.
+
+    Those of `spread` end by a reset, so conntrack has them as CLOSE, for ten seconds.
+    """
+    return {
+        state.name
+        for state in scene.lab.snapshot().hosts
+        for one in state.connections
+        if one.is_translated and one.state == "CLOSE" and str(one.original.destination) == wanted.address
+    }
 
 
 # -- in a cluster --------------------------------------------------------------------------------
