@@ -60,7 +60,7 @@ def draw(scene: Scene, rooms: Mapping[str, Room] | None = None) -> Drawing:
         # Leaves first: the ports of a bridge stand where the hosts above and below it are.
         for row in (*rows, *rows):
             _equal([name for name in row if name not in hubs], drawing, specs)
-        for name in sorted(hubs, key=lambda n: -_depth(drawing.plan, n)):
+        for name in sorted(hubs, key=lambda n: -drawing.plan.depth(n)):
             specs[name] = replace(specs[name], ports=_ports(drawing, name))
             drawing.cards[name] = _card(drawing, specs[name], name)
         for row in rows:
@@ -82,13 +82,6 @@ def _spec(drawing: Drawing, name: str, rooms: Mapping[str, Room]) -> Spec:
     sides = {chip.name: found.side(name, chip.name) for chip in host.chips}
     few = len(drawing.scene.hosts) <= _MAC_HOSTS
     return Spec(found.levels[name], sides, rooms.get(name, Room()).widened(host), with_mac=few)
-
-
-def _depth(found: Plan, name: str) -> int:
-    depth = 0
-    while name in found.parents:
-        name, depth = found.parents[name], depth + 1
-    return depth
 
 
 def _card(drawing: Drawing, spec: Spec, name: str) -> Card:

@@ -75,7 +75,17 @@ def pods_of(scene: Scene) -> dict[str, tuple[str, ...]]:
         elif master is None and _has_uplink(node, near[node]):
             routed[node] = (*routed.get(node, ()), host.name)
     # A node with a bridge for its pods has no room for others that have none.
-    return {node: bridged.get(node) or routed[node] for node in (*bridged, *(n for n in routed if n not in bridged))}
+    found = {node: bridged.get(node) or routed[node] for node in (*bridged, *(n for n in routed if n not in bridged))}
+    return {node: pods for node, pods in found.items() if _has_no_other_ports(scene, node, pods)}
+
+
+def _has_no_other_ports(scene: Scene, node: str, pods: tuple[str, ...]) -> bool:
+    """Tell whether all cables that end in bridges of a host are those of its pods: others have no place in a node."""
+    masters = {chip.name for chip in scene[node].chips if chip.master}
+    ends = [
+        (end, cable) for cable in scene.cables for end in (cable.a, cable.b) if end[0] == node and end[1] in masters
+    ]
+    return all({cable.a[0], cable.b[0]} & set(pods) for _, cable in ends)
 
 
 def _has_uplink(node: str, cables: list[Cable]) -> bool:
@@ -102,6 +112,7 @@ def _companions(scene: Scene, pods: dict[str, tuple[str, ...]]) -> list[str]:
         if host.name not in pods
         and len(near[host.name]) == 1
         and (near[host.name] <= switches if pods else is_switch(scene[next(iter(near[host.name]))]))
+        and _has_no_other_ports(scene, host.name, ())
         and (_has_kernel_of_node(host) if pods else host.forwards and _has_kernel_of_node(host))
     ]
 

@@ -142,7 +142,7 @@ def port(parent: ET.Element, item: Part) -> None:
         pen.dot(box, (x, level), 3, "page", "badline")
     if room:
         name = fit_middle(chip.name, abs(room), 10, "mono")
-        left = x + 5 if room > 0 else x - 5 - text_width(name, 10, "mono")
+        left = x + 13 if room > 0 else x - 5 - text_width(name, 10, "mono")
         pen.write(box, (left, bar + 15), name, 10, "mono", fill="l2line" if up else "badline")
         if chip.word:
             pen.write(box, (left, bar + 28), fit(chip.word, abs(room), 10, "bold"), 10, "bold", fill="badline")

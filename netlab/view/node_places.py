@@ -132,13 +132,21 @@ def _ports(places: Places, card: Card, corner: Point, bar: float) -> None:
     host, nest = card.host, card.host.nest
     ends = pods.drops(nest) if nest is not None else {}
     masters = {chip.name: chip.master for chip in host.chips}
+    # An end without a bridge is a chip of its own.
+    chips = {
+        part.data.chip.name: (corner[1] + part.y, corner[1] + part.y + part.height, part.width)
+        for part in card.parts
+        if part.kind == "chip" and part.data.chip.name not in card.anchors
+    }
     for cable in nest.cables if nest is not None else ():
         port, pod = (cable.a, cable.b) if cable.a[0] == host.name else (cable.b, cable.a)
-        if pod[0] not in ends or bar == 0:
+        if pod[0] not in ends or (bar == 0 and port[1] not in chips):
             continue
         x, key = corner[0] + ends[pod[0]], "/".join(port)
-        places.spots[key] = Spot((x, bar), (x, bar + 1), 10.0)
-        places.masters[key] = f"{host.name}/{masters.get(port[1])}"
+        top, end, wide = chips.get(port[1], (bar, bar + 1, 10.0))
+        places.spots[key] = Spot((x, top), (x, end), wide)
+        if masters.get(port[1]):
+            places.masters[key] = f"{host.name}/{masters[port[1]]}"
         start = places.spots.get("/".join(pod))
         if nest is not None and nest.level != "cards" and start is not None:
             (sx, sy), gap = start.outer, start.width / 2 + 4

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from netlab.view import pods
-from netlab.view.cards import GATE_LANE, SMALL_GATE
+from netlab.view.cards import GATE_LANE, SMALL_GATE, small_chip
 from netlab.view.measure import fit_middle, text_width
 from netlab.view.parts import PAD, Block, Card, ChipText, Part, Point
 from netlab.view.pods import COLUMN_GAP, MARGIN, POD_WIDTH
@@ -31,7 +32,7 @@ _KERNEL, _RULES = 90.0, 96.0
 _CABLE, ABOVE, _BELOW = 28.0, 32.0, 24.0
 _FORK = 6.0
 _CHIP = 34.0
-_LINES = 4
+_LINES, _NARROWEST = 4, 60.0
 
 
 @dataclass(slots=True)
@@ -48,8 +49,8 @@ class _Sheet:
 
 def node_card(host: SceneHost, spec: Spec) -> Card:
     """Lay out a node."""
-    # A node has a gate even while it has one interface only: its pods come later.
-    host, nest = replace(host, forwarding=host.forwarding or str(int(host.forwards))), host.nest
+    # A node that forwards has a gate even while it has one interface only: its pods come later.
+    host, nest = replace(host, forwarding=host.forwarding or "1" * host.forwards), host.nest
     assert nest is not None  # noqa: S101 - the caller has looked
     width = 2 * MARGIN + nest.columns * POD_WIDTH + (nest.columns - 1) * COLUMN_GAP
     sheet = _Sheet(host, nest, width)
@@ -61,14 +62,15 @@ def node_card(host: SceneHost, spec: Spec) -> Card:
     ports = {cable.other(pod.name): pod.name for pod in nest.pods for cable in nest.cables if pod.name in _hosts(cable)}
     for number, bridge in enumerate(host.bridges):
         _bridge(sheet, bridge, bar, number, ports)
-    if not host.bridges:
+    _routed(sheet, bar, ports)
+    if not host.bridges and not nest.pods:
         sheet.parts.append(
             Part("quiet", "", MARGIN - 4, bar - 14, width, 14, "no pod yet: the bridge comes with the first")
         )
     pods.place(nest, bar - _CABLE - room, bar, sheet.parts)
     _kernel(sheet, bar + BAR + ABOVE)
     _ways_out(sheet, height, bar)
-    if sheet.lanes:
+    if sheet.lanes and host.forwarding:
         where = next(number for number, part in enumerate(sheet.parts) if part.kind == "kernel") + 1
         sheet.parts.insert(where, Part("lane", f"fwd:{host.name}", 0, 0, 0, 0, (host, tuple(sheet.lanes))))
     return Card(host, width, height, tuple(sheet.parts), sheet.anchors, (0.0, 0.0, _CHIP / 2, 0.0))
@@ -112,9 +114,44 @@ def _bridge(sheet: _Sheet, bridge: Bridge, y: float, number: int, ports: dict[tu
             # The label stands between the first two columns: names stand outside of it.
             outer = x < MARGIN + POD_WIDTH
             room = min(x - xs[xs.index(x) - 1] if outer else xs[xs.index(x) + 1] - x, 100.0) - 13
+            room -= 0 if outer else 8
             room = room if room > 40 else 0.0
-            start = x - room - 6 if outer else x - 5
-            sheet.parts.append(Part("port", chip.id, start, y + 2, room + 11, BUS, (chip, x, -room if outer else room)))
+            start = x - room - 6 if outer else x - 5  # the reply of a journey runs right beside it
+            sheet.parts.append(
+                Part(
+                    "port",
+                    chip.id,
+                    start,
+                    y + 2,
+                    room + (11 if outer else 19),
+                    BUS,
+                    (chip, x, -room if outer else room),
+                )
+            )
+
+
+def _routed(sheet: _Sheet, y: float, ports: dict[tuple[str, str], str]) -> None:
+    """Put the ends of cables that lead to no bridge where a bridge would be, each with a lane of its own."""
+    places = pods.drops(sheet.nest)
+    bridges = {bridge.name for bridge in sheet.host.bridges}
+    ends = [
+        (places[pod], chip)
+        for chip in sheet.host.chips
+        if chip.master not in bridges and (pod := ports.get((sheet.host.name, chip.name))) in places
+    ]
+    xs = sorted(x for x, _ in ends)
+    room = min([b - a for a, b in pairwise(xs)], default=POD_WIDTH) - 8
+    wide = min(room, POD_WIDTH - 12)
+    gate = y + BAR + ABOVE - GATE_HEIGHT / 2
+    level = y + _CHIP + (gate - y - _CHIP) / 2
+    for x, chip in ends:
+        roomy = sheet.nest.level == "cards" and wide >= _NARROWEST
+        text = small_chip(chip, wide) if roomy else ChipText(chip, "", words=False, lines=(), size=10)
+        own = wide if roomy else min(12.0, wide)
+        if not chip.gone:
+            sheet.parts.append(Part("chip", chip.id, x - own / 2, y, own, _CHIP, text))
+        bend = ((x, level), (LANE, level)) if abs(x - LANE) > 1 else ()
+        sheet.lanes.append(((x, y + _CHIP), *bend, (LANE, gate)))
 
 
 def _kernel(sheet: _Sheet, y: float) -> None:
@@ -165,12 +202,15 @@ def _ways_out(sheet: _Sheet, height: float, bar: float) -> None:
     """Put the node's own interfaces on the lower border, and lead the lane through gate and kernel to each."""
     host = sheet.host
     bridges = {bridge.name for bridge in host.bridges}
-    chips = sorted((c for c in host.chips if c.master not in bridges), key=lambda chip: chip.kind != "vxlan")
+    inside = {end for cable in sheet.nest.cables for end in (cable.a, cable.b)}
+    out = [chip for chip in host.chips if chip.master not in bridges and (host.name, chip.name) not in inside]
+    chips = sorted(out, key=lambda chip: chip.kind != "vxlan")
     kernel = bar + BAR + ABOVE
     fork = kernel + _KERNEL + _FORK
     gate = (LANE - GATE_LANE, kernel - GATE_HEIGHT / 2, GATE_WIDTH, GATE_HEIGHT)
     identity = f"sysctl:{host.name}/net.ipv4.ip_forward"
-    sheet.parts.append(Part("gatelet", identity, *gate, host))
+    if host.forwarding:
+        sheet.parts.append(Part("gatelet", identity, *gate, host))
     if host.bridges:
         sheet.lanes.append(((LANE, bar + BUS), (LANE, gate[1])))
     wide = (sheet.width - 2 * PAD - 10 * (len(chips) - 1)) / max(1, len(chips))

@@ -54,6 +54,10 @@ class Plan:
         """Return the number of the row in which a host stands."""
         return next(number for number, row in enumerate(self.rows) if Entry(host) in row)
 
+    def depth(self, host: str) -> int:
+        """Return how many hosts are above this one in its tree."""
+        return 1 + self.depth(self.parents[host]) if host in self.parents else 0
+
     def side(self, host: str, interface: str) -> Side:
         """Return the side of an interface; without a cable it sits at the bottom."""
         return self.sides.get((host, interface), "bottom")
@@ -118,7 +122,7 @@ def _distances(graph: Graph, start: str) -> dict[str, int]:
 
 def _is_line(scene: Scene, graph: Graph, components: list[list[str]]) -> bool:
     """Tell whether the lab is small and no host has a bridge or more than two neighbours: such a lab is one line."""
-    if len(scene.hosts) > LINE_HOSTS or any(host.bridges for host in scene.hosts):
+    if len(scene.hosts) > LINE_HOSTS or any(host.bridges or host.nest for host in scene.hosts):
         return False
     edges = sum(len(near) for near in graph.values()) // 2
     return all(len(near) <= 2 for near in graph.values()) and edges == len(graph) - len(components)
@@ -165,7 +169,8 @@ def _tree(scene: Scene, graph: Graph, part: list[str], found: Plan, levels: dict
         if name != root:
             found.parents[name] = next(n for n in graph[name] if distances[n] == distance - 1)
         parent = found.parents.get(name, name)
-        down = name in below or levels.get(parent, 0) < 0
+        # A node's ways out are on its lower border.
+        down = name in below or levels.get(parent, 0) < 0 or (name != root and scene[parent].nest is not None)
         levels[name] = levels.get(parent, 0) + (-1 if down else 1) if name != root else 0
     hubs = {}
     for name in part:
@@ -211,7 +216,7 @@ def _stack(graph: Graph, found: Plan, levels: dict[str, int]) -> None:
     place: dict[str, tuple[int, ...]] = {}
     order = {name: number for number, name in enumerate(graph)}
     grid = {leaf: (row, column) for leaves in found.wrapped.values() for leaf, row, column in leaves}
-    for name in sorted(levels, key=lambda n: abs(levels[n])):
+    for name in sorted(levels, key=found.depth):
         parent = found.parents.get(name)
         if parent is None:
             place[name] = (order[name],)
@@ -244,7 +249,8 @@ def _show(scene: Scene, graph: Graph, found: Plan) -> None:
         for name in hosts:
             leaf = len(graph[name]) <= 1 and not scene[name].bridges
             small = len(scene[name].chips) <= 2
-            aside = nodes > 0 and _steps_back(scene[name], nodes)
+            beside = sum(scene[other].nest is not None for other in graph[name])
+            aside = nodes > 0 and _steps_back(scene[name], nodes) and (beside <= 1 or bool(scene[name].bridges))
             if aside or scene[name].units or (leaf and small and name in wrapped):
                 found.levels[name] = "compact"
             elif leaf:

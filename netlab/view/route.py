@@ -11,6 +11,8 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from netlab.journey.values import Journey, Step
     from netlab.view.parts import Point
     from netlab.view.places import Places
@@ -29,7 +31,7 @@ _INTERFACES = frozenset({"in", "out", "wrap", "unwrap"})
 class Hop:
     """A step that has a place in the picture: its number, where, and what it did to the packet.
 
-    ``down`` tells that there is free room below it, not beside it.
+    ``down`` tells that there is free room below it, not beside it; ``span`` where on its lane it may move to.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Hop:
     sentence: str
     down: bool = False
     label: str = ""
+    span: tuple[float, float] | None = None
 
 
 class _Trail:
@@ -154,7 +157,9 @@ class _Trail:
                     step.host, (0.0, 0.0, 0.0, 0.0)
                 )
                 at = (x + width, y + height / 2)
-            self.hops.append(self._hop(step, at))
+            kernel = self._places.kernels.get(step.host) if hook is not None else None
+            span = (kernel.top + _BADGE, kernel.bottom - _BADGE) if kernel and at[1] > kernel.top else None
+            self.hops.append(replace(self._hop(step, at), span=span))
         self._pending = []
 
     def _hook(self, step: Step, points: list[Point] | None, key: str) -> Point | None:
@@ -297,10 +302,22 @@ def _spread(hops: list[Hop]) -> list[Hop]:
     for hop in hops:
         shift = _SHIFT if hop.leg == "reply" else 0
         x, y = hop.at[0] + shift, hop.at[1] + shift * hop.down
-        while any(abs(x - other.at[0]) < 2 * _BADGE and abs(y - other.at[1]) < 2 * _BADGE for other in placed):
+        if hop.span is not None:
+            y = next((free for free in _on_lane(y, hop.span) if not _taken(placed, (x, free))), y)
+        while _taken(placed, (x, y)):
             x, y = (x, y + 2 * _BADGE + 2) if hop.down else (x + 2 * _BADGE + 2, y)
         placed.append(replace(hop, at=(x, y)))
     return placed
+
+
+def _taken(placed: list[Hop], at: Point) -> bool:
+    return any(abs(at[0] - hop.at[0]) < 2 * _BADGE and abs(at[1] - hop.at[1]) < 2 * _BADGE for hop in placed)
+
+
+def _on_lane(y: float, span: tuple[float, float]) -> Iterator[float]:
+    """Yield the places on a lane for one more badge, the nearest first."""
+    for step in range(8):
+        yield from (place for place in (y - step * 2 * _BADGE, y + step * 2 * _BADGE) if span[0] <= place <= span[1])
 
 
 def sentence(step: Step) -> str:

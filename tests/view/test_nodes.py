@@ -103,6 +103,50 @@ def test_machines_behind_a_router_are_no_pods() -> None:
     assert not any(seen["host:hub"].holds(box) for name, box in seen.items() if name.startswith("host:h1"))
 
 
+def test_pods_on_routes_are_inside_their_node_too() -> None:
+    """Without a bridge, the node's end of each cable is a chip of its own, and the node's way out is on its border."""
+    seen = look(shown(samples.routed()))
+    chips = {box.what: box for box in seen.chips}
+    for pod, node in (("red", "node-1"), ("blue", "node-2")):
+        box = seen.hosts[f"host:{node}"]
+        assert box.holds(seen.hosts[f"host:{pod}"])
+        assert box.holds(chips[f"if:{node}/veth-{pod}"])
+        assert not box.holds(chips[f"if:{node}/eth0"])
+        assert seen.hosts["host:underlay"].top > box.bottom
+
+
+def test_a_bridge_for_pods_holds_them_before_it_has_an_address() -> None:
+    """The address comes later in a chapter: then nothing moves, since cni0 is the name of a bridge for pods."""
+    before = hosts(samples.routed(bridge=True))
+    assert before["host:node-1"].holds(before["host:red"])
+    lab = samples.Builder("by-hand", {host.name: host for host in samples.routed(bridge=True).hosts})
+    after = hosts(lab.address("node-1", "cni0", "10.244.1.1/24").build())
+    assert after == before
+
+
+def test_a_client_of_a_node_stands_below_it() -> None:
+    """The ways out of a node are on its lower border: no cable leads through the pods."""
+    lab = samples.Builder("node", {host.name: host for host in samples.node().hosts}, 900)
+    lab.host("laptop").connect(("node-1", "eth1", "10.9.9.1/24"), ("laptop", "eth0", "10.9.9.2/24"))
+    seen = hosts(lab.build())
+    assert seen["host:laptop"].top > seen["host:node-1"].bottom
+    assert seen["host:node-1"].holds(seen["host:web-1"])
+
+
+def test_a_bridge_with_other_ports_is_drawn_with_all_of_them() -> None:
+    """A pod with a second cable, or a pair that lies within the node, is no case for boxes in boxes."""
+    for one, other in (
+        (("node-1", "eth1", "10.9.9.1/24"), ("client", "eth1", None)),
+        (("node-1", "a", None), ("node-1", "b", None)),
+    ):
+        lab = samples.Builder("node", {host.name: host for host in samples.node().hosts}, 900).connect(one, other)
+        node = lab.hosts["node-1"]
+        links = tuple(replace(i, master="cni0") if i.name in {"eth1", "a"} else i for i in node.interfaces)
+        lab.hosts["node-1"] = replace(node, interfaces=links)
+        seen = hosts(lab.build())
+        assert not seen["host:node-1"].holds(seen["host:web-1"])
+
+
 @pytest.mark.parametrize(("pods", "form"), [(4, "cards"), (5, "boxes"), (12, "boxes"), (13, "marks")])
 def test_the_more_pods_the_smaller(pods: int, form: str) -> None:
     """Up to 4 are cards with chips, up to 12 small boxes, more are marks; each has its identity in all forms."""

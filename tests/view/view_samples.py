@@ -243,6 +243,28 @@ def nodes(*pods: int) -> Snapshot:
     return lab.build()
 
 
+def routed(*, bridge: bool = False) -> Snapshot:
+    """Return nodes on a router whose pods hang on routes, or one node whose bridge for pods has no address yet."""
+    lab = Builder("by-hand").host("node-1", forward=int(not bridge))
+    if bridge:
+        lab.interface("node-1", "cni0", kind="bridge")
+    for number, name in enumerate(("red", "blue"), 2):
+        node = "node-1" if bridge or name == "red" else "node-2"
+        if node not in lab.hosts:
+            lab.host(node, forward=1)
+        address = None if bridge else f"10.244.{number}.1/24"
+        lab.host(name).connect((node, f"veth-{name}", address), (name, "eth0", f"10.244.{number}.2/24"))
+        if bridge:
+            _enslave(lab, node, f"veth-{name}", "cni0")
+            continue
+        lab.route(name, "default", f"10.244.{number}.1", "eth0")
+        ends = (("underlay", node, f"192.168.{number}.1/24"), (node, "eth0", f"192.168.{number}.11/24"))
+        if "underlay" not in lab.hosts:
+            lab.host("underlay", forward=1)
+        lab.connect(*ends)
+    return lab.build()
+
+
 def gateway(count: int = 12) -> Snapshot:
     """Many hosts on the bridge of a router, which leads on to another network."""
     snapshot = star(count)
@@ -353,6 +375,8 @@ ALL: dict[str, Callable[[], Snapshot]] = {
     "nodes-boxes": lambda: nodes(12, 5, 2),
     "nodes-marks": lambda: nodes(30, 13, 0),
     "nodes-folded": lambda: nodes(2, 1, 2, 3),
+    "routed": routed,
+    "new-bridge": lambda: routed(bridge=True),
     "strange": strange,
     "crowd": crowd,
     "isolated2": lambda: isolated(2),
