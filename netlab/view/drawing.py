@@ -152,7 +152,8 @@ def _ports(drawing: Drawing, name: str) -> dict[str, float]:
                 x = max(x, start + drawing.cards[other[0]].outer[0] + NODE_GAP)
             found[f"end {side}"] = max(found.get(f"end {side}", 0.0), x - NODE_GAP)
     for cable in drawing.scene.between():
-        if cable.lane and cable.b[0] == name:
+        # An end on a host that is laid out later comes straight down at its left end.
+        if cable.lane and cable.b[0] == name and cable.a[0] in drawing.cards:
             found[cable.b[1]] = slots.get(cable.a[0], 0.0) + drawing.anchor(cable.a)[0]
     return found
 

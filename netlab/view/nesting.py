@@ -63,7 +63,7 @@ def pods_of(scene: Scene) -> dict[str, tuple[str, ...]]:
     routed: dict[str, tuple[str, ...]] = {}
     for host in scene.hosts:
         cables = near.get(host.name, [])
-        if len(cables) != 1 or host.bridges:
+        if len(cables) != 1 or host.bridges or any(chip.kind == "vxlan" for chip in host.chips):
             continue
         node, port = cables[0].other(host.name)
         bridges = {bridge.name for bridge in scene[node].bridges if bridge.addresses or _BRIDGE.match(bridge.name)}
