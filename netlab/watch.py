@@ -80,19 +80,29 @@ class Watcher:
         lab = self._lab()
         subscription = Subscription(self, callback)
         with self._lock:
-            if lab is not None and not lab.closed:
-                snapshot = lab.snapshot()
-                # The others have not heard of it yet if it is new.
-                if self.timeline.record(snapshot):
-                    self._tell(snapshot)
-                callback(snapshot)
-            self._subscriptions.append(subscription)
-            if self._thread is None and lab is not None and not lab.closed:
-                opened = _event_sockets(lab)
-                self._alarm.reset()
-                self._thread = threading.Thread(target=self._run, args=(opened,), name=f"watch {lab.name}", daemon=True)
-                self._thread.start()
+            begin = None
+            try:
+                if lab is not None and not lab.closed:
+                    # What happens from now on is heard, so that the thread need not read again what is read here.
+                    begin = _Beginning(lab) if self._thread is None else None
+                    snapshot = lab.snapshot() if begin is None else compose(lab.name, begin.states)
+                    # The others have not heard of it yet if it is new.
+                    if self.timeline.record(snapshot):
+                        self._tell(snapshot)
+                    callback(snapshot)
+                self._subscriptions.append(subscription)
+                if begin is not None and self._thread is None and lab is not None and not lab.closed:
+                    self._start(begin, f"watch {lab.name}")
+                    begin = None
+            finally:
+                if begin is not None:
+                    begin.close()
         return subscription
+
+    def _start(self, begin: _Beginning, name: str) -> None:
+        self._alarm.reset()
+        self._thread = threading.Thread(target=self._run, args=(begin,), name=name, daemon=True)
+        self._thread.start()
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; the last one ends the thread."""
@@ -118,28 +128,26 @@ class Watcher:
 
     # -- the thread --------------------------------------------------------------
 
-    def _run(self, opened: list[_socket.socket]) -> None:
+    def _run(self, begin: _Beginning) -> None:
         with selectors.DefaultSelector() as selector:
             try:
-                for sock in opened:
+                for sock in begin.sockets:
                     selector.register(sock, selectors.EVENT_READ)
                 selector.register(self._alarm.reader, selectors.EVENT_READ)
-                self._follow(selector)
+                self._follow(selector, begin)
             except LabError:
                 if (lab := self._lab()) is not None and not lab.closed:
                     _log.exception("following lab %s ended", lab.name)
             finally:
-                for sock in opened:
-                    sock.close()
+                begin.close()
                 with self._lock:
                     if self._thread is threading.current_thread():
                         self._thread = None
 
-    def _follow(self, selector: selectors.BaseSelector) -> None:
-        states: dict[str, HostState] = {}
-        told: dict[str, HostState] = {}
+    def _follow(self, selector: selectors.BaseSelector, begin: _Beginning) -> None:
+        states = told = begin.states
         survey = _Survey()
-        round_, next_glance = 0, time.monotonic()
+        round_, next_glance = begin.glance, time.monotonic()
         while True:
             due = next_glance if not survey.left else 0.0
             nsids, lost = self._events(selector, max(min(due, survey.due) - time.monotonic(), 0))
@@ -218,6 +226,25 @@ class Watcher:
                     subscription.callback(snapshot)
                 except Exception:  # noqa: BLE001 - one failing subscriber must not stop the others
                     _log.exception("a subscriber of lab %s failed", snapshot.lab)
+
+
+class _Beginning:
+    """Where a thread begins: the sockets at which events arrive, and the lab as it was read after they were opened."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.sockets = _event_sockets(lab)
+        try:
+            hosts = lab.hosts
+            self.glance, _ = _glance(lab, list(hosts), 0)
+            self.states = lab.read(hosts.values())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for sock in self.sockets:
+            sock.close()
 
 
 class _Survey:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from netlab import Host
-    from netlab.kernel.values import Snapshot
+    from netlab.kernel.values import HostState, Snapshot
     from netlab.watch import Subscription
 
 pytestmark = pytest.mark.kernel
@@ -298,10 +298,14 @@ def test_a_large_lab_is_read_a_part_at_a_time(lab: Lab, monkeypatch: pytest.Monk
     monkeypatch.setattr(watch, "PART", 2)
     hosts = [lab.add_host(f"h{number}") for number in range(5)]
     watching = Seen(lab)
-    assert until(lambda: lab.watcher.reads > 0)  # at first all of them are new
     taken: list[int] = []
     original = lab.read
-    monkeypatch.setattr(lab, "read", lambda chosen: taken.append(len(chosen)) or original(chosen))
+
+    def read(chosen: list[Host]) -> dict[str, HostState]:
+        taken.append(len(chosen))
+        return original(chosen)
+
+    monkeypatch.setattr(lab, "read", read)
     before = lab.watcher.full_reads
     assert until(lambda: lab.watcher.full_reads > before)
     assert max(taken) <= 2
