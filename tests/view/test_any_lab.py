@@ -46,7 +46,7 @@ def lab(chance: Random) -> Snapshot:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, database=None)
 def test_any_lab_can_be_drawn_and_traced_over(chance: Random) -> None:
     """Whatever is cabled to whatever, also after a host has gone, and with a way for each cable on the picture."""
     snapshot = lab(chance)
