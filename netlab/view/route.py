@@ -127,6 +127,9 @@ class _Trail:
         if port is not None and end is not None:
             way = [*way, *(places.across(target, port) or []), *places.cables[port, end]]
         self.gone.append(way)
+        if end is not None and (target, end) in places.cables:
+            # The words of the interface between are left free.
+            self.gone.append(places.cables[target, end])
 
     def _stub(self, key: str) -> list[Point]:
         """Return a short way from an interface into its host, to the free place beside it."""
