@@ -8,16 +8,18 @@ import re
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import nbformat
 from nbclient import NotebookClient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
+Result = TypeVar("Result")
 ROOT = Path(__file__).resolve().parents[2]
 LABS = ROOT / "labs"
 CHAPTERS = sorted(LABS.glob("*.ipynb"))
@@ -93,7 +95,13 @@ def environment(data: str) -> dict[str, str]:
 
 def run(chapter: Path, folder: Path) -> Run:
     """Run a chapter in a new kernel, with the solutions behind its checks; raises CellExecutionError."""
-    return asyncio.run(begin(chapter, folder))
+    return in_a_loop(begin(chapter, folder))
+
+
+def in_a_loop(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end in a thread: Playwright keeps a loop running in the one of the tests."""
+    with ThreadPoolExecutor(1) as aside:
+        return aside.submit(asyncio.run, work).result()
 
 
 async def begin(chapter: Path, folder: Path, *, last: str = "") -> Run:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import claims
 import pytest
-from chapters import LABS, Run, begin, exercises, read, solved
+from chapters import LABS, Run, begin, exercises, in_a_loop, read, solved
 from ipykernel_driver import Kernel
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def test_two_people_at_once(machine: None, tmp_path: Path) -> None:
     folders = {me: tmp_path / me for me in ("ada", "ben")}
     for folder in (meeting, *folders.values()):
         folder.mkdir()
-    runs = asyncio.run(meet(meeting, folders))
+    runs = in_a_loop(meet(meeting, folders))
     views = [json.loads(done.text("last")) for done in runs]
     for done, view in zip(runs, views, strict=True):
         claims.check(CHAPTER.stem, done)
