@@ -97,9 +97,11 @@ class Sorter:
                 sighting = Sighting((taken.time_ns, each.order, 0), each.host, packet, taken)
                 self._found.setdefault(found, []).append(sighting)
                 if packet.more_fragments:
-                    heads[_train(each, packet)] = sighting
+                    heads[_train(each, packet)] = heads[_number(each, packet)] = sighting
         for each, packet in rest:
-            head = heads.get(_train(each, packet))
+            # Connection tracking puts fragments together, and rewrites them, while the capture still shares their bytes:
+            # at the place before it, a later one may be captured with the addresses and the TTL that it gets there.
+            head = heads.get(_train(each, packet)) or heads.get(_number(each, packet))
             if head is not None:
                 head.pieces.append(Piece(each.order, each.taken, packet))
 
@@ -192,6 +194,11 @@ class Sorter:
 def _train(heard: Heard, packet: Decoded) -> tuple[object, ...]:
     """Return what the fragments of one datagram have in common at one place."""
     return (heard.host, heard.taken.interface, heard.taken.direction, packet.outer is None, *packet.train)
+
+
+def _number(heard: Heard, packet: Decoded) -> tuple[object, ...]:
+    """Return what is left of that when the addresses were rewritten: the protocol, and the datagram's number."""
+    return (heard.host, heard.taken.interface, heard.taken.direction, packet.outer is None, *packet.train[2:])
 
 
 def _group(events: Iterable[RuleEvent]) -> list[_Group]:
