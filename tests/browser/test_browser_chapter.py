@@ -160,16 +160,6 @@ def test_restart_leaves_nothing_behind(notebook: Notebook) -> None:
     assert not owners(notebook.server)
 
 
-def test_chapter_00_runs_in_the_browser(page: Page, server: Server, shots: Path) -> None:
-    """Chapter 00 runs too: its picture begins empty, and ends with a host."""
-    opened = Notebook.open(page, server, "00-welcome.ipynb")
-    opened.run_all()
-    opened.to_top()
-    expect(opened.picture().locator('[data-nl-id="host:red"]')).to_be_visible(timeout=SHORT)
-    page.screenshot(path=shots / "chapter-00.png")
-    assert not opened.errors()
-
-
 def test_screenshot_for_the_readme(fresh: Notebook, tmp_path: Path) -> None:
     """The picture in the README is a page that a learner has: set NETLAB_README_SHOT=1 to write it anew."""
     fresh.page.set_viewport_size({"width": 1500, "height": 820})
