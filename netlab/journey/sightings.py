@@ -99,8 +99,8 @@ class Sorter:
                 if packet.more_fragments:
                     heads[_train(each, packet)] = heads[_number(each, packet)] = sighting
         for each, packet in rest:
-            # Connection tracking puts fragments together, and rewrites them, while the capture still shares their bytes:
-            # at the place before it, a later one may be captured with the addresses and the TTL that it gets there.
+            # Connection tracking joins fragments and rewrites them while the capture still shares their bytes: at the
+            # place before it, a later one may be captured with the addresses and the TTL that it gets there.
             head = heads.get(_train(each, packet)) or heads.get(_number(each, packet))
             if head is not None:
                 head.pieces.append(Piece(each.order, each.taken, packet))
